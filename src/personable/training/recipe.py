@@ -1,0 +1,238 @@
+"""A recipe: every setting of a training run, from YAML and `--set`, checked before anything is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from difflib import get_close_matches
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from personable.corpus import Format
+from personable.errors import RecipeError
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class DataSettings(_Settings):
+    """Which dialogues are learnt from and which are held out."""
+
+    train: tuple[str, ...] = ("starter",)
+    """Files, folders, Hub ids, or `starter` (the bundled dialogues)."""
+    validation: tuple[str, ...] = ()
+    """The same; where empty, `validation_share` of the training dialogues is held out."""
+    validation_share: float = Field(0.05, gt=0, lt=1)
+    """Part held out, by conversation and persona, where no validation data is named."""
+    format: Format | None = None
+    """Of all files; detected from their content by default."""
+    detokenise: bool = True
+    """Mend the spaced punctuation of ConvAI2 text. Off for benchmark numbers."""
+    max_bad: int = Field(0, ge=0)
+    """Damaged records skipped before reading stops."""
+    max_dialogues: int | None = Field(None, gt=0)
+    """Training dialogues used, a seeded sample; all by default."""
+    max_validation_dialogues: int | None = Field(None, gt=0)
+    """Validation dialogues used, a seeded sample; all by default."""
+
+    @field_validator("train", "validation", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
+class Learn(StrEnum):
+    """Which turns are learnt."""
+
+    REPLIES = "replies"
+    TURNS = "turns"
+
+
+class EncodingSettings(_Settings):
+    """How dialogues become token ids."""
+
+    context_tokens: int = Field(1024, gt=16)
+    """Longest sequence; never more than the base has positions."""
+    shuffle_persona: bool = True
+    """Facts in a new order each epoch, so that a persona's meaning does not hang on their order."""
+    learn: Learn = Learn.REPLIES
+    """`turns` learns the partner's as well: for pre-training on dialogue without personas."""
+
+
+class LoraSettings(_Settings):
+    """Low-rank adaptation, Hu et al. 2021; merged into plain weights at the end."""
+
+    r: int = Field(16, gt=0)
+    alpha: float = Field(32, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: str | tuple[str, ...] = "all-linear"
+
+
+class GenerationSettings(_Settings):
+    """Sampling that the run proposes, written to generation_config.json."""
+
+    temperature: float = Field(0.7, ge=0)
+    top_p: float = Field(0.9, gt=0, le=1)
+    top_k: int = Field(50, ge=0)
+    repetition_penalty: float = Field(1.1, gt=0)
+    max_new_tokens: int = Field(80, gt=0)
+
+
+# Where these differ from TrainingArguments' own defaults, a persona run would otherwise be worse off.
+TRAINING_DEFAULTS: dict[str, Any] = {
+    "eval_strategy": "epoch",
+    "save_strategy": "epoch",
+    "save_total_limit": 2,
+    "load_best_model_at_end": True,
+    "metric_for_best_model": "reply_perplexity",
+    "greater_is_better": False,
+    "eval_on_start": True,
+    "logging_steps": 10,
+    "logging_nan_inf_filter": False,  # would show the last good loss in place of a NaN
+    "train_sampling_strategy": "group_by_length",
+    "warmup_steps": 0.03,
+    "lr_scheduler_type": "cosine",
+}
+# Decided by Personable; a recipe that sets them would be disobeyed silently.
+TRAINING_RESERVED = {
+    "output_dir": "use the recipe's `run`",
+    "report_to": "TensorBoard files are always written to the run folder",
+    "disable_tqdm": "progress is Personable's own",
+    "remove_unused_columns": "the dataset has no columns",
+    "include_num_input_tokens_seen": "learnt tokens are always counted",
+    "label_names": "labels are Personable's own",
+    "push_to_hub": "publish a finished run instead",
+}
+
+
+class Recipe(_Settings):
+    """All settings of a run. YAML keys are the field names."""
+
+    base: str = "starter"
+    """`starter`, a model folder, a .gguf file, or a Hub id."""
+    run: Path = Path("runs/run")
+    """The folder to write."""
+    data: DataSettings = DataSettings()
+    encoding: EncodingSettings = EncodingSettings()
+    lora: LoraSettings | None = None
+    """Full fine-tuning where absent."""
+    dropout: float | None = Field(None, ge=0, lt=1)
+    """Of every dropout layer; the base's own by default."""
+    early_stopping_patience: int | None = Field(3, gt=0)
+    """Evaluations without a better validation reply perplexity before training stops; null never stops."""
+    generation: GenerationSettings = GenerationSettings()
+    training: dict[str, Any] = {}
+    """Arguments of transformers.TrainingArguments, by their own names."""
+
+    @field_validator("training")
+    @classmethod
+    def _known_arguments(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for key in value:
+            if key in TRAINING_RESERVED:
+                raise ValueError(f"training.{key} cannot be set: {TRAINING_RESERVED[key]}")
+            if key not in _argument_names():
+                raise ValueError(f"training.{key} is no transformers.TrainingArguments name{_nearest(key, _argument_names())}")
+        return value
+
+    @property
+    def training_arguments(self) -> dict[str, Any]:
+        """What TrainingArguments is built from, defaults filled in."""
+        return {**TRAINING_DEFAULTS, **self.training}
+
+
+@lru_cache
+def _argument_names() -> tuple[str, ...]:
+    from transformers import TrainingArguments
+
+    return tuple(field.name for field in fields(TrainingArguments) if field.init)
+
+
+def read_recipe(path: str | Path, *, changes: dict[str, Any] | None = None) -> Recipe:
+    """The recipe in a YAML file, with `changes` (dotted key -> value) on top.
+
+    Raises RecipeError for a file that cannot be read, an unknown key (naming the nearest known one) or a wrong value.
+    """
+    try:
+        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"expected a recipe in {path}, found none: {error.strerror}. Next: see recipes/.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"expected YAML in {path}, found: {error}") from error
+    if not isinstance(settings, dict):
+        raise RecipeError(f"expected settings (key: value) in {path}, found {type(settings).__name__}.")
+    return make_recipe(settings, changes=changes, source=str(path))
+
+
+def make_recipe(settings: dict[str, Any], *, changes: dict[str, Any] | None = None, source: str = "recipe") -> Recipe:
+    """A checked recipe from nested settings. Raises RecipeError."""
+    for dotted, value in (changes or {}).items():
+        settings = _with(settings, dotted.split("."), value, dotted)
+    try:
+        return Recipe.model_validate(settings)
+    except ValidationError as error:
+        raise RecipeError(f"{source}: " + "; ".join(_said(fault) for fault in error.errors())) from error
+
+
+def parse_changes(pairs: list[str]) -> dict[str, Any]:
+    """`key=value` strings as a dict, values read as YAML (1e-4 is a number). Raises RecipeError."""
+    changes = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise RecipeError(f"expected --set KEY=VALUE, found {pair!r}. Example: --set training.learning_rate=1e-4")
+        changes[key] = _number(yaml.safe_load(value) if value else None)
+    return changes
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """The recipe as YAML, every default spelled out."""
+    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-4 (without a dot) as text."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _with(settings: dict[str, Any], keys: list[str], value: Any, dotted: str) -> dict[str, Any]:
+    key, *rest = keys
+    if not rest:
+        return {**settings, key: value}
+    inner = settings.get(key)
+    if inner is None:
+        inner = {}
+    if not isinstance(inner, dict):
+        raise RecipeError(f"--set {dotted}: expected settings under {key!r}, found {inner!r}.")
+    return {**settings, key: _with(inner, rest, value, dotted)}
+
+
+def _said(fault: Any) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key {where!r}{_nearest(str(fault['loc'][-1]), _keys_beside(fault['loc']))}"
+    if fault["type"] == "value_error":
+        return str(fault["ctx"]["error"])
+    return f"{where}: {fault['msg'][0].lower()}{fault['msg'][1:]}, found {fault['input']!r}"
+
+
+def _keys_beside(location: tuple[Any, ...]) -> tuple[str, ...]:
+    model: type[BaseModel] = Recipe
+    inner = {"data": DataSettings, "encoding": EncodingSettings, "lora": LoraSettings, "generation": GenerationSettings}
+    if len(location) > 1:
+        model = inner.get(str(location[0]), Recipe)
+    return tuple(model.model_fields)
+
+
+def _nearest(key: str, known: tuple[str, ...]) -> str:
+    close = get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}" if len(known) < 20 else ""

@@ -1,0 +1,170 @@
+"""What a run writes down about itself while it trains, and what people see of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from transformers import TrainerCallback
+
+from personable.errors import TrainingStopped
+
+METRICS = "metrics.jsonl"
+
+# Trainer's own bookkeeping, of no use to a reader of the curve.
+_LEFT_OUT = ("_runtime", "_per_second", "total_flos", "train_loss", "_preparation_time")
+
+
+class MetricsFile(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
+    """Appends one JSON line for each logged loss and each evaluation; stops a run whose loss is no number."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.trainer: Any = None
+        self.started = time.monotonic()
+        self.tokens_at_start = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Forgets what a lost stretch of an interrupted run wrote."""
+        self.started = time.monotonic()
+        if state.is_world_process_zero and self.path.exists():
+            rows = [row for row in read_metrics(self.path) if row["step"] <= state.global_step and state.global_step > 0]
+            self.path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        """One line; raises TrainingStopped for a loss that is not finite."""
+        values = {key: value for key, value in (logs or {}).items() if not any(part in key for part in _LEFT_OUT)}
+        if not state.is_world_process_zero or not {"loss", "eval_loss"} & set(values):
+            return
+        seconds = time.monotonic() - self.started
+        row = {"step": state.global_step, **values, "seconds": round(seconds, 2)}
+        if "loss" in values:
+            row["learnt_tokens"] = self.trainer.learnt_tokens
+            row["learnt_tokens_per_second"] = round(self.trainer.learnt_tokens / seconds, 1)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        if not math.isfinite(values.get("loss", 0.0)):
+            raise TrainingStopped(
+                f"expected a finite loss, found {values['loss']} at step {state.global_step}. Next: lower "
+                "training.learning_rate, set training.max_grad_norm, or turn bf16/fp16 off; checkpoints are kept."
+            )
+
+
+class ProgressScreen(TrainerCallback):  # type: ignore[misc]
+    """A bar with loss, speed and time left on a terminal; elsewhere a line for each logged value. On stderr."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self.trainer: Any = None
+        self.bar: Progress | None = None
+        self.task: Any = None
+        self.loss = ""
+        self.started = time.monotonic()
+        self.first_step = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Opens the bar."""
+        self.started, self.first_step = time.monotonic(), state.global_step
+        if state.is_world_process_zero and self.console.is_terminal:
+            columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
+            self.bar = Progress(*columns, TimeRemainingColumn(), console=self.console)
+            self.task = self.bar.add_task("training", total=state.max_steps, completed=state.global_step, said="")
+            self.bar.start()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Moves the bar."""
+        if self.bar:
+            speed = self.trainer.learnt_tokens / (time.monotonic() - self.started)
+            self.bar.update(self.task, completed=state.global_step, said=f"{self.loss} {speed:,.0f} learnt tokens/s")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        """Shows a training loss or an evaluation."""
+        if not state.is_world_process_zero or not logs:
+            return
+        if "loss" in logs:
+            self.loss = f"loss {logs['loss']:.3f}"
+            said = f"step {state.global_step}/{state.max_steps}  {self.loss}  {self._pace(state)}"
+            if not self.bar:
+                self.console.print(said, highlight=False)
+        elif "eval_reply_perplexity" in logs:
+            said = f"step {state.global_step}  validation reply perplexity {logs['eval_reply_perplexity']:.2f}"
+            self.console.print(said, highlight=False, style="bold")
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Closes the bar."""
+        self.close()
+
+    def close(self) -> None:
+        """Gives the terminal back, also when training failed."""
+        if self.bar:
+            self.bar.stop()
+            self.bar = None
+
+    def _pace(self, state: Any) -> str:
+        seconds = time.monotonic() - self.started
+        done = state.global_step - self.first_step
+        left = seconds / max(done, 1) * (state.max_steps - state.global_step)
+        minutes, rest = divmod(int(left), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{self.trainer.learnt_tokens / seconds:,.0f} learnt tokens/s  {hours}:{minutes:02d}:{rest:02d} left"
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics.jsonl; a last line cut short by an interruption is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run's numbers depend on."""
+    packages = ("personable", "torch", "transformers", "tokenizers", "accelerate", "datasets", "safetensors")
+    return {"python": platform.python_version()} | {package: version(package) for package in packages}
+
+
+def hardware() -> dict[str, Any]:
+    """What a run was computed on."""
+    import torch
+
+    found: dict[str, Any] = {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+    }
+    if torch.cuda.is_available():
+        found["gpus"] = [torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count())]
+    return found
+
+
+def peak_memory_bytes() -> int | None:
+    """Most memory this process has held, where the system tells."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
