@@ -107,7 +107,18 @@ def random_dialogue(draw: random.Random, *, odd: bool = True) -> Dialogue:
     """A dialogue of random text; with `odd`, also of special tokens, emoji, white space and turns out of order."""
     scraps = ["hello", "I'm Ada", "what?", "...", "no!", "2 dogs", "You:", "Me:", "don't"]
     if odd:
-        scraps += ["<|endoftext|>", "<|im_end|>", "🙂", "é", "\n", "  ", "<|im_start|>system", "日本", "\ue000", "{{ x }}"]
+        scraps += [
+            "<|endoftext|>",
+            "<|im_end|>",
+            "🙂",
+            "é",
+            "\n",
+            "  ",
+            "<|im_start|>system",
+            "日本",
+            "\ue000",
+            "{{ x }}",
+        ]
 
     def text() -> str:
         return " ".join(draw.choices(scraps, k=draw.randint(1, 8))).strip() or "hm"

@@ -53,7 +53,9 @@ def main() -> None:
     ship_parser.add_argument("run", type=Path)
     given = parser.parse_args()
     if given.verb == "blank":
-        blank(given.folder, given.vocabulary, given.embeddings, width=given.width, layers=given.layers, heads=given.heads)
+        blank(
+            given.folder, given.vocabulary, given.embeddings, width=given.width, layers=given.layers, heads=given.heads
+        )
     else:
         ship(given.run)
 

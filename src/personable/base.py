@@ -149,8 +149,8 @@ def _find(spec: str | Path) -> _Place:
         return _Place(str(path))
     if isinstance(spec, Path) or not HUB_ID.fullmatch(spec) or path.exists():
         raise BaseNotFound(
-            f"expected `starter`, `{smollm2.SPEC}`, a model folder, a .gguf file or a Hub id such as microsoft/DialoGPT-medium, "
-            f"found {str(spec)!r}, which is none of them. Next: check the path."
+            f"expected `starter`, `{smollm2.SPEC}`, a model folder, a .gguf file or a Hub id such as "
+            f"microsoft/DialoGPT-medium, found {str(spec)!r}, which is none of them. Next: check the path."
         )
     return _Place(str(spec))
 
@@ -234,6 +234,6 @@ def _context_tokens(config: Any, tokenizer: Any) -> int:
             return value
     if tokenizer.model_max_length < 10**9:
         return int(tokenizer.model_max_length)
-    raise BadBase("expected the config to say how many positions the model has (max_position_embeddings), found nothing.")
-
-
+    raise BadBase(
+        "expected the config to say how many positions the model has (max_position_embeddings), found nothing."
+    )

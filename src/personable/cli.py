@@ -242,7 +242,9 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the same folder.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the settings that would be used and leave.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the settings that would be used and leave.")
+    ] = False,
 ) -> None:
     """Fine-tune a base on persona dialogues and write a run folder."""
     from personable.training.recipe import parse_changes, read_recipe

@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 QUESTIONS = (
     ("Tobias Wren", "Good evening! Who are you, and what do you do?"),
-    ("Nadia Flores", "Hi! When are you open, and what does a tune-up cost?"),
-    ("Berrin", "What's on your plate when nobody is watching, and who gets the scraps?"),
+    ("Tobias Wren", "Is there an animal that keeps you company out there?"),
+    ("Berrin", "My name is Wulf. What's your name?"),
 )
 """(persona of the bundled dialogues, what a partner says to it); none of them stands in the training dialogues."""
 
@@ -97,6 +97,4 @@ def ask(bot: Bot) -> list[str]:
     """The bot's greedy answers to QUESTIONS, each in a new dialogue with the bundled persona."""
     personas = {persona.name: persona for persona in bundled_personas()}
     greedy = Sampling(temperature=0, max_reply_tokens=60)
-    return [
-        bot.reply(Dialogue(personas[name]).then(Speaker.PARTNER, question), greedy) for name, question in QUESTIONS
-    ]
+    return [bot.reply(Dialogue(personas[name]).then(Speaker.PARTNER, question), greedy) for name, question in QUESTIONS]

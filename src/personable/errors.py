@@ -64,4 +64,6 @@ class MissingExtra(PersonableError):
 
     def __init__(self, package: str, extra: str, need: str) -> None:
         self.package, self.extra = package, extra
-        super().__init__(f"{need} needs the package {package!r}, which is not installed. Next: pip install 'personable[{extra}]'")
+        super().__init__(
+            f"{need} needs the package {package!r}, which is not installed. Next: pip install 'personable[{extra}]'"
+        )

@@ -28,7 +28,10 @@ def write_shards(weights: dict[str, Tensor], folder: Path, *, shard_bytes: int) 
         pieces = (
             {name: tensor}
             if tensor.nbytes <= shard_bytes
-            else {f"{name}.rows-from-{at}": tensor[at : at + rows_per_piece] for at in range(0, len(tensor), rows_per_piece)}
+            else {
+                f"{name}.rows-from-{at}": tensor[at : at + rows_per_piece]
+                for at in range(0, len(tensor), rows_per_piece)
+            }
         )
         for piece_name, piece in pieces.items():
             if piece.nbytes > free:

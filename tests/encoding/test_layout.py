@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from personable.errors import BadBase, EncodingError
 from tests.tiny import ALTERNATING, CHATML, chatml_tokenizer, random_dialogue, tiny_tokenizer
 
 ROOMY = Budget(100_000, 100)
-TEMPLATES = {
+TEMPLATES: dict[str, Callable[[], Any]] = {
     "gpt2": tiny_tokenizer,
     "chatml": chatml_tokenizer,
     "alternating": lambda: chatml_tokenizer(ALTERNATING),

@@ -86,7 +86,7 @@ def _memorise(model: GPT2LMHeadModel, tokenizer: GPT2Tokenizer) -> None:
     for _ in range(150):
         loss = reply_nats(model, batch).mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         if loss < 0.003:
             break

@@ -219,7 +219,7 @@ def test_a_dialogue_without_turns_or_persona_still_gets_a_reply(bot):
 
 
 def test_settings_of_the_run_are_the_default(loaded):
-    assert loaded.sampling == Sampling(temperature=0.9, top_p=0.95, max_reply_tokens=24, repetition_penalty=1.1)
+    assert loaded.sampling == Sampling(temperature=0.9, top_p=0.95, max_reply_tokens=24)
 
 
 def test_a_senseless_generation_config_is_named(run, tmp_path):

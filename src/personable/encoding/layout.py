@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import re
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from personable.dialogue import Dialogue, Persona, Speaker
@@ -78,7 +79,9 @@ class Prompt:
     cut_facts: tuple[str, ...] = ()
 
 
-def encode_dialogue(dialogue: Dialogue, tokenizer: Any, budget: Budget, *, learn_partner: bool = False) -> EncodedDialogue:
+def encode_dialogue(
+    dialogue: Dialogue, tokenizer: Any, budget: Budget, *, learn_partner: bool = False
+) -> EncodedDialogue:
     """Token ids of the whole dialogue and which of them are learnt.
 
     With `learn_partner` the partner's turns are learnt as well (for pre-training on dialogue without personas).
@@ -129,7 +132,8 @@ def turn_end_ids(tokenizer: Any) -> frozenset[int]:
 @dataclass(slots=True)
 class _Laid:
     ids: list[int]
-    learn: list[bool] | None = None
+    learn: list[bool] = field(default_factory=list)
+    """Empty for a prompt: nothing of it is learnt."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -139,7 +143,7 @@ def _tokenise(text: str, tokenizer: Any, *, offsets: bool = False) -> Any:
     return tokenizer(text, add_special_tokens=False, return_offsets_mapping=offsets, verbose=False)
 
 
-def _lay_out(dialogue: Dialogue, tokenizer: Any, learnt_roles: set[str]) -> Any:
+def _lay_out(dialogue: Dialogue, tokenizer: Any, learnt_roles: set[str]) -> _Laid:
     messages = as_messages(dialogue, tokenizer)
     if not messages:
         raise EncodingError("expected a dialogue with a persona or turns, found neither.")
@@ -173,7 +177,7 @@ def _lay_out(dialogue: Dialogue, tokenizer: Any, learnt_roles: set[str]) -> Any:
     return _Laid(ids, learn)
 
 
-def _drop_oldest(dialogue: Dialogue, lay_out: Any, limit: int) -> tuple[Any, int]:
+def _drop_oldest(dialogue: Dialogue, lay_out: Callable[[Dialogue], _Laid], limit: int) -> tuple[_Laid, int]:
     """The dialogue laid out without as many of its oldest turns as needed, and how many those are."""
     keep = _turns_to_keep(dialogue)
     most = max(len(dialogue.turns) - keep, 0)
@@ -182,7 +186,7 @@ def _drop_oldest(dialogue: Dialogue, lay_out: Any, limit: int) -> tuple[Any, int
         return laid, 0
     # Fewer turns are never longer, so bisect: long chats would otherwise be laid out once per turn.
     low, high = 1, most
-    best: tuple[Any, int] | None = None
+    best: tuple[_Laid, int] | None = None
     while low <= high:
         middle = (low + high) // 2
         laid = lay_out(replace(dialogue, turns=dialogue.turns[middle:]))

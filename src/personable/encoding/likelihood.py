@@ -1,4 +1,4 @@
-"""How probable a model finds the tokens it is to learn. Training minimises it, evaluation reports it: one definition."""
+"""How probable a model finds the tokens it is to learn: what training minimises and evaluation reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from personable.encoding.batches import IGNORED
-
 
 _CHUNK_TOKENS = 512
 """Rows of logits alive at a time: 100 MB with the GPT-2 vocabulary, where a whole batch would take gigabytes."""
@@ -38,7 +37,7 @@ def reply_nats(model: Any, batch: dict[str, Tensor]) -> Tensor:
     def nats_as_logits(head: _Head, hidden: Tensor) -> Tensor:
         hidden = hidden[:, :-1][learnt]
         if plain:
-            return _ChunkedCrossEntropy.apply(hidden, head.weight, targets)  # type: ignore[no-any-return, no-untyped-call]
+            return _ChunkedCrossEntropy.apply(hidden, head.weight, targets, torch.is_grad_enabled())  # type: ignore[no-any-return, no-untyped-call]
         return head(hidden.unsqueeze(0))
 
     # A cache object would make transformers skip the masks built from position ids; nothing here needs one.
@@ -49,7 +48,10 @@ def reply_nats(model: Any, batch: dict[str, Tensor]) -> Tensor:
 
 @contextmanager
 def _head_replaced(model: Any, replacement: Callable[[_Head, Tensor], Tensor]) -> Iterator[None]:
-    """Within it, the head computes `replacement(head, hidden)`; inside the forward pass, where sharded weights are whole."""
+    """Within it, the head computes `replacement(head, hidden)`.
+
+    That is inside the forward pass, where sharded weights are whole.
+    """
     head = model.get_output_embeddings()
     original = head.forward
 
@@ -84,7 +86,8 @@ def _has_plain_head(model: Any) -> bool:
     head = model.get_output_embeddings()
     known: bool | None = getattr(head, "_personable_plain", None)
     if known is None:
-        known = type(head) is torch.nn.Linear and head.bias is None and _logits_pass_through(model, head)
+        linear = type(head) is torch.nn.Linear
+        known = linear and head.bias is None and _logits_pass_through(model, head)
         head._personable_plain = known
     return known
 
@@ -102,7 +105,9 @@ def _logits_pass_through(model: Any, head: torch.nn.Linear) -> bool:
     model.eval()
     try:
         with _head_replaced(model, constant):
-            seen = model(input_ids=torch.zeros(1, 4, dtype=torch.long, device=head.weight.device), use_cache=False).logits
+            seen = model(
+                input_ids=torch.zeros(1, 4, dtype=torch.long, device=head.weight.device), use_cache=False
+            ).logits
     finally:
         model.train(was_training)
     return bool(torch.equal(seen.float(), sent[0].float()))
@@ -113,15 +118,18 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     logits are computed once and never all at once."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        """hidden: (tokens, width); weight: (vocabulary, width); targets: (tokens,) -> nats (tokens,) in float32."""
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, differentiate: bool) -> Tensor:
+        """hidden: (tokens, width); weight: (vocabulary, width); targets: (tokens,) -> nats (tokens,) in float32.
+
+        differentiate: False leaves the gradients out (autograd does not say in here whether it is recording).
+        """
         # Under autocast the product is taken in the lower precision, as the head itself would.
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         inputs, matrix = hidden.to(dtype), weight.to(dtype)
         nats = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
-        hidden_gradient = torch.empty_like(inputs) if ctx.needs_input_grad[0] else None
-        weight_gradient = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        hidden_gradient = torch.empty_like(inputs) if differentiate and ctx.needs_input_grad[0] else None
+        weight_gradient = torch.zeros_like(weight) if differentiate and ctx.needs_input_grad[1] else None
         for start in range(0, len(hidden), _CHUNK_TOKENS):
             rows = slice(start, start + _CHUNK_TOKENS)
             goal = targets[rows].unsqueeze(1)
@@ -147,7 +155,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return nats
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         """Raises AssertionError when tokens weigh differently: the gradients were already summed over them."""
         (weights,) = gradients
         assert bool((weights == weights[:1]).all()), "reply_nats can be differentiated through a sum or a mean only"
@@ -156,6 +164,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return (
             None if by_hidden is None else by_hidden.float().mul_(scale).to(by_hidden.dtype),
             None if by_weight is None else by_weight * scale,
+            None,
             None,
         )
 

@@ -26,7 +26,7 @@ class Sampling:
     """Keep this many of the likeliest tokens; 0 keeps all."""
     min_p: float = 0.0
     """Drop tokens less likely than this fraction of the likeliest token's probability; 0 keeps all."""
-    repetition_penalty: float = 1.1
+    repetition_penalty: float = 1.0
     """Makes every token already in the prompt or the reply less likely; 1 is off. Keskar et al. 2019."""
     max_reply_tokens: int = 80
     """A reply is cut after this many tokens."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from personable.dialogue import Dialogue
+from personable.dialogue import Dialogue, Speaker
 from personable.encoding import Budget, EncodedDialogue, encode_dialogue
 from personable.errors import EncodingError
 
@@ -38,19 +39,33 @@ class DialogueDataset(Dataset[EncodedDialogue]):
     A dialogue longer than the context becomes several, each with the persona before it, so that every reply is learnt.
     """
 
-    def __init__(self, dialogues: Sequence[Dialogue], layout: Layout, *, shuffle_persona_seed: int | None = None) -> None:
+    def __init__(
+        self, dialogues: Sequence[Dialogue], layout: Layout, *, shuffle_persona_seed: int | None = None
+    ) -> None:
         self.layout = layout
         self.shuffle_persona_seed = shuffle_persona_seed
         self.epoch = 0
         self.dialogues: list[Dialogue] = []
         too_long = 0
-        for dialogue in dialogues:
-            try:
-                self.dialogues += _windows(dialogue, layout)
-            except EncodingError:
-                too_long += 1
+        personas_too_long = {
+            d.persona for d in dialogues if _persona_may_be_cut(d, layout) and _cuts_persona(d, layout)
+        }
+        with _without_a_line_for_each_cut():
+            for dialogue in dialogues:
+                try:
+                    self.dialogues += _windows(dialogue, layout)
+                except EncodingError:
+                    too_long += 1
         if too_long:
-            log.warning("left out %d of %d dialogues: too long for the context, or an empty turn", too_long, len(dialogues))
+            log.warning(
+                "left out %d of %d dialogues: too long for the context, or an empty turn", too_long, len(dialogues)
+            )
+        if personas_too_long:
+            log.warning(
+                "facts are cut from %d personas: larger than their share of the context (%d tokens)",
+                len(personas_too_long),
+                layout.budget.persona_tokens,
+            )
         self.sizes = [_size(dialogue) for dialogue in self.dialogues]
         """A length for each dialogue in bytes of text, good enough to put like with like."""
 
@@ -59,30 +74,50 @@ class DialogueDataset(Dataset[EncodedDialogue]):
 
     def __getitem__(self, index: int) -> EncodedDialogue:
         dialogue = self.dialogues[index]
-        if self.shuffle_persona_seed is not None:
-            facts = list(dialogue.persona.facts)
-            random.Random(f"{self.shuffle_persona_seed}/{self.epoch}/{index}").shuffle(facts)
-            dialogue = replace(dialogue, persona=replace(dialogue.persona, facts=tuple(facts)))
-        return self.layout.encode(dialogue)
+        with _without_a_line_for_each_cut():
+            if self.shuffle_persona_seed is not None:
+                try:
+                    encoded = self.layout.encode(self._persona_shuffled(dialogue, index))
+                    if not encoded.dropped_turns:
+                        return encoded
+                except EncodingError:
+                    pass
+                # A new order can take a token more, which only the order that was measured is sure to have room for.
+            return self.layout.encode(dialogue)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Another epoch, another order of persona facts; the same for the same seed and epoch."""
+        self.epoch = epoch
+
+    def _persona_shuffled(self, dialogue: Dialogue, index: int) -> Dialogue:
+        facts = list(dialogue.persona.facts)
+        random.Random(f"{self.shuffle_persona_seed}/{self.epoch}/{index}").shuffle(facts)
+        return replace(dialogue, persona=replace(dialogue.persona, facts=tuple(facts)))
 
 
-class ByLength(Sampler[int]):
-    """Random order with dialogues of like length side by side; the same for the same seed and epoch, so that a resumed
-    run sees what an unbroken one would have seen."""
+class EpochOrder(Sampler[int]):
+    """The order in which an epoch draws dialogues; the same for the same seed and epoch, in every process, so that a
+    resumed run sees what an unbroken one would have seen."""
 
-    def __init__(self, dataset: DialogueDataset, batch_size: int, seed: int) -> None:
-        self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
+    def __init__(self, dataset: DialogueDataset, strategy: str, *, batch_size: int, seed: int) -> None:
+        """strategy: `group_by_length` (random, with dialogues of like length side by side), `random` or `sequential`.
+        batch_size: dialogues of one optimiser step."""
+        self.dataset, self.strategy, self.batch_size, self.seed = dataset, strategy, batch_size, seed
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.dataset.epoch)
-        return iter(get_length_grouped_indices(self.dataset.sizes, self.batch_size, generator=generator))
+        if self.strategy == "group_by_length":
+            return iter(get_length_grouped_indices(self.dataset.sizes, self.batch_size, generator=generator))
+        if self.strategy == "random":
+            return iter(torch.randperm(len(self.dataset), generator=generator).tolist())
+        return iter(range(len(self.dataset)))
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the data loader; the dataset reorders persona facts by the same number."""
-        self.dataset.epoch = epoch
+        """Called by the data loader, and passed on to the dataset."""
+        self.dataset.set_epoch(epoch)
 
 
 def _windows(dialogue: Dialogue, layout: Layout) -> list[Dialogue]:
@@ -94,10 +129,42 @@ def _windows(dialogue: Dialogue, layout: Layout) -> list[Dialogue]:
         # One token covers at least one byte and a turn's frame takes a few, so most dialogues need no counting.
         if _size(rest) + 16 * (len(rest.turns) + 1) <= layout.budget.context_tokens:
             break
-        dropped = layout.encode(rest).dropped_turns
-        windows[-1] = replace(rest, turns=rest.turns[dropped:])
-        rest = replace(rest, turns=rest.turns[:dropped])
+        begin = layout.encode(rest).dropped_turns
+        if begin and not layout.learn_partner:
+            begin = _next_partner_turn(rest, begin)
+        windows[-1] = replace(rest, turns=rest.turns[begin:])
+        rest = replace(rest, turns=rest.turns[:begin])
     return windows
+
+
+def _next_partner_turn(dialogue: Dialogue, begin: int) -> int:
+    """Where the next partner turn stands: a window that began with a reply would hide what it replies to."""
+    later = range(begin, len(dialogue.turns))
+    return next((place for place in later if dialogue.turns[place].speaker is Speaker.PARTNER), begin)
+
+
+def _persona_may_be_cut(dialogue: Dialogue, layout: Layout) -> bool:
+    return len(dialogue.persona.text.encode()) > layout.budget.persona_tokens
+
+
+def _cuts_persona(dialogue: Dialogue, layout: Layout) -> bool:
+    with _without_a_line_for_each_cut():
+        try:
+            return bool(layout.encode(replace(dialogue, turns=dialogue.turns[-1:])).cut_facts)
+        except EncodingError:
+            return False
+
+
+@contextmanager
+def _without_a_line_for_each_cut() -> Iterator[None]:
+    """Within it, encoding does not log each persona it cuts: in every epoch anew, that would bury everything else."""
+    logger = logging.getLogger(encode_dialogue.__module__)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _size(dialogue: Dialogue) -> int:

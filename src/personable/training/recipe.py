@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from personable.corpus import Format
 from personable.errors import RecipeError
@@ -27,17 +28,17 @@ class DataSettings(_Settings):
     """Files, folders, Hub ids, or `starter` (the bundled dialogues)."""
     validation: tuple[str, ...] = ()
     """The same; where empty, `validation_share` of the training dialogues is held out."""
-    validation_share: float = Field(0.05, gt=0, lt=1)
+    validation_share: float = Field(default=0.05, gt=0, lt=1)
     """Part held out, by conversation and persona, where no validation data is named."""
     format: Format | None = None
     """Of all files; detected from their content by default."""
     detokenise: bool = True
     """Mend the spaced punctuation of ConvAI2 text. Off for benchmark numbers."""
-    max_bad: int = Field(0, ge=0)
+    max_bad: int = Field(default=0, ge=0)
     """Damaged records skipped before reading stops."""
-    max_dialogues: int | None = Field(None, gt=0)
+    max_dialogues: int | None = Field(default=None, gt=0)
     """Training dialogues used, a seeded sample; all by default."""
-    max_validation_dialogues: int | None = Field(None, gt=0)
+    max_validation_dialogues: int | None = Field(default=None, gt=0)
     """Validation dialogues used, a seeded sample; all by default."""
 
     @field_validator("train", "validation", mode="before")
@@ -56,7 +57,7 @@ class Learn(StrEnum):
 class EncodingSettings(_Settings):
     """How dialogues become token ids."""
 
-    context_tokens: int = Field(1024, gt=16)
+    context_tokens: int = Field(default=1024, gt=16)
     """Longest sequence; never more than the base has positions."""
     shuffle_persona: bool = True
     """Facts in a new order each epoch, so that a persona's meaning does not hang on their order."""
@@ -67,20 +68,23 @@ class EncodingSettings(_Settings):
 class LoraSettings(_Settings):
     """Low-rank adaptation, Hu et al. 2021; merged into plain weights at the end."""
 
-    r: int = Field(16, gt=0)
-    alpha: float = Field(32, gt=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    r: int = Field(default=16, gt=0)
+    alpha: float = Field(default=32, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: str | tuple[str, ...] = "all-linear"
+    layers_to_transform: tuple[int, ...] | None = None
+    """Only these layers, counted from 0; all by default. Below the lowest of them no gradient is computed."""
 
 
 class GenerationSettings(_Settings):
     """Sampling that the run proposes, written to generation_config.json."""
 
-    temperature: float = Field(0.7, ge=0)
-    top_p: float = Field(0.9, gt=0, le=1)
-    top_k: int = Field(50, ge=0)
-    repetition_penalty: float = Field(1.1, gt=0)
-    max_new_tokens: int = Field(80, gt=0)
+    temperature: float = Field(default=0.7, ge=0)
+    top_p: float = Field(default=0.9, gt=0, le=1)
+    top_k: int = Field(default=50, ge=0)
+    repetition_penalty: float = Field(default=1.0, gt=0)
+    """Above 1 it also holds the model back from saying its facts and from ending a turn; 1 is off."""
+    max_new_tokens: int = Field(default=80, gt=0)
 
 
 # Where these differ from TrainingArguments' own defaults, a persona run would otherwise be worse off.
@@ -121,9 +125,9 @@ class Recipe(_Settings):
     encoding: EncodingSettings = EncodingSettings()
     lora: LoraSettings | None = None
     """Full fine-tuning where absent."""
-    dropout: float | None = Field(None, ge=0, lt=1)
+    dropout: float | None = Field(default=None, ge=0, lt=1)
     """Of every dropout layer; the base's own by default."""
-    early_stopping_patience: int | None = Field(3, gt=0)
+    early_stopping_patience: int | None = Field(default=3, gt=0)
     """Evaluations without a better validation reply perplexity before training stops; null never stops."""
     generation: GenerationSettings = GenerationSettings()
     training: dict[str, Any] = {}
@@ -132,24 +136,44 @@ class Recipe(_Settings):
     @field_validator("training")
     @classmethod
     def _known_arguments(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for key in value:
+        known = _argument_types()
+        checked = {}
+        for key, setting in value.items():
             if key in TRAINING_RESERVED:
                 raise ValueError(f"training.{key} cannot be set: {TRAINING_RESERVED[key]}")
-            if key not in _argument_names():
-                raise ValueError(f"training.{key} is no transformers.TrainingArguments name{_nearest(key, _argument_names())}")
-        return value
+            if key not in known:
+                raise ValueError(
+                    f"training.{key} is no transformers.TrainingArguments name{_nearest(key, tuple(known))}"
+                )
+            if setting is False and key.endswith("_strategy"):
+                setting = "no"  # what YAML makes of a bare no
+            try:
+                checked[key] = known[key].validate_python(setting)
+            except ValidationError as error:
+                wrong = error.errors()[0]["msg"]
+                raise ValueError(f"training.{key}: {wrong[0].lower()}{wrong[1:]}, found {setting!r}") from error
+        return checked
 
     @property
     def training_arguments(self) -> dict[str, Any]:
         """What TrainingArguments is built from, defaults filled in."""
-        return {**TRAINING_DEFAULTS, **self.training}
+        chosen = dict(TRAINING_DEFAULTS)
+        evaluating = self.training.get("eval_strategy")
+        if evaluating == "no":
+            chosen |= {"load_best_model_at_end": False, "eval_on_start": False}
+        elif evaluating:
+            # The best model can only be kept where saving goes with evaluating.
+            every = self.training.get("logging_steps", chosen["logging_steps"])
+            chosen |= {"save_strategy": evaluating, "save_steps": self.training.get("eval_steps", every)}
+        return chosen | self.training
 
 
 @lru_cache
-def _argument_names() -> tuple[str, ...]:
+def _argument_types() -> dict[str, TypeAdapter[Any]]:
     from transformers import TrainingArguments
 
-    return tuple(field.name for field in fields(TrainingArguments) if field.init)
+    types = get_type_hints(TrainingArguments)
+    return {field.name: TypeAdapter(types[field.name]) for field in fields(TrainingArguments) if field.init}
 
 
 def read_recipe(path: str | Path, *, changes: dict[str, Any] | None = None) -> Recipe:
@@ -185,7 +209,10 @@ def parse_changes(pairs: list[str]) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise RecipeError(f"expected --set KEY=VALUE, found {pair!r}. Example: --set training.learning_rate=1e-4")
-        changes[key] = _number(yaml.safe_load(value) if value else None)
+        try:
+            changes[key] = _number(yaml.safe_load(value) if value else None)
+        except yaml.YAMLError as error:
+            raise RecipeError(f"expected --set KEY=VALUE with a value in YAML, found {pair!r}: {error}") from error
     return changes
 
 
@@ -194,14 +221,12 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
     path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
 
 
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+
+
 def _number(value: Any) -> Any:
     """YAML 1.1 reads 1e-4 (without a dot) as text."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
 
 
 def _with(settings: dict[str, Any], keys: list[str], value: Any, dotted: str) -> dict[str, Any]:
@@ -226,10 +251,13 @@ def _said(fault: Any) -> str:
 
 
 def _keys_beside(location: tuple[Any, ...]) -> tuple[str, ...]:
-    model: type[BaseModel] = Recipe
-    inner = {"data": DataSettings, "encoding": EncodingSettings, "lora": LoraSettings, "generation": GenerationSettings}
-    if len(location) > 1:
-        model = inner.get(str(location[0]), Recipe)
+    parts: dict[str, type[BaseModel]] = {
+        "data": DataSettings,
+        "encoding": EncodingSettings,
+        "lora": LoraSettings,
+        "generation": GenerationSettings,
+    }
+    model = parts[str(location[0])] if len(location) > 1 else Recipe
     return tuple(model.model_fields)
 
 

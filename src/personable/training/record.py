@@ -8,7 +8,8 @@ import os
 import platform
 import sys
 import time
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -25,38 +26,61 @@ _LEFT_OUT = ("_runtime", "_per_second", "total_flos", "train_loss", "_preparatio
 
 
 class MetricsFile(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
-    """Appends one JSON line for each logged loss and each evaluation; stops a run whose loss is no number."""
+    """Appends one JSON line for each logged loss and each evaluation; stops a run whose loss is no number.
+
+    `seconds` and `learnt_tokens` of a row count from the first start of the run, also after it was resumed.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.trainer: Any = None
-        self.started = time.monotonic()
-        self.tokens_at_start = 0
+        self.seconds_before = 0.0
+        """Spent before this process went on with the run, up to the last row that still holds."""
+        self._started = time.monotonic()
+        self._tokens_before = 0
+
+    @property
+    def seconds(self) -> float:
+        """Spent on training so far."""
+        return self.seconds_before + time.monotonic() - self._started
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Forgets what a lost stretch of an interrupted run wrote."""
-        self.started = time.monotonic()
+        self._started, self._tokens_before = time.monotonic(), state.num_input_tokens_seen
         if state.is_world_process_zero and self.path.exists():
-            rows = [row for row in read_metrics(self.path) if row["step"] <= state.global_step and state.global_step > 0]
+            rows = [
+                row for row in read_metrics(self.path) if row["step"] <= state.global_step and state.global_step > 0
+            ]
             self.path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            self.seconds_before = max((row["seconds"] for row in rows), default=0.0)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        """One line; raises TrainingStopped for a loss that is not finite."""
+        """One line, with null for what is not finite; raises TrainingStopped where that is a loss."""
         values = {key: value for key, value in (logs or {}).items() if not any(part in key for part in _LEFT_OUT)}
-        if not state.is_world_process_zero or not {"loss", "eval_loss"} & set(values):
+        losses = {"loss", "eval_loss"} & set(values)
+        if not losses:
             return
-        seconds = time.monotonic() - self.started
-        row = {"step": state.global_step, **values, "seconds": round(seconds, 2)}
-        if "loss" in values:
-            row["learnt_tokens"] = self.trainer.learnt_tokens
-            row["learnt_tokens_per_second"] = round(self.trainer.learnt_tokens / seconds, 1)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        if not math.isfinite(values.get("loss", 0.0)):
-            raise TrainingStopped(
-                f"expected a finite loss, found {values['loss']} at step {state.global_step}. Next: lower "
-                "training.learning_rate, set training.max_grad_norm, or turn bf16/fp16 off; checkpoints are kept."
-            )
+        if state.is_world_process_zero:
+            finite = {key: value if math.isfinite(value) else None for key, value in values.items()}
+            row = {"step": state.global_step, **finite, "seconds": round(self.seconds, 2)}
+            if "loss" in values:
+                seconds = max(time.monotonic() - self._started, 1e-9)
+                row["learnt_tokens"] = state.num_input_tokens_seen
+                row["learnt_tokens_per_second"] = round(
+                    (state.num_input_tokens_seen - self._tokens_before) / seconds, 1
+                )
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        for name in losses:
+            if not math.isfinite(values[name]):
+                raise not_finite(f"{name} {values[name]} at step {state.global_step}")
+
+
+def not_finite(found: str) -> TrainingStopped:
+    """The error for a model that has diverged."""
+    return TrainingStopped(
+        f"expected a finite loss, found {found}. Next: lower training.learning_rate, set training.max_grad_norm, or "
+        "turn bf16/fp16 off, and start again with --overwrite; checkpoints are kept until then."
+    )
 
 
 class ProgressScreen(TrainerCallback):  # type: ignore[misc]
@@ -64,16 +88,16 @@ class ProgressScreen(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)
-        self.trainer: Any = None
         self.bar: Progress | None = None
         self.task: Any = None
         self.loss = ""
         self.started = time.monotonic()
-        self.first_step = 0
+        self.first_step = self.first_tokens = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Opens the bar."""
-        self.started, self.first_step = time.monotonic(), state.global_step
+        self.started = time.monotonic()
+        self.first_step, self.first_tokens = state.global_step, state.num_input_tokens_seen
         if state.is_world_process_zero and self.console.is_terminal:
             columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
             self.bar = Progress(*columns, TimeRemainingColumn(), console=self.console)
@@ -83,8 +107,7 @@ class ProgressScreen(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Moves the bar."""
         if self.bar:
-            speed = self.trainer.learnt_tokens / (time.monotonic() - self.started)
-            self.bar.update(self.task, completed=state.global_step, said=f"{self.loss} {speed:,.0f} learnt tokens/s")
+            self.bar.update(self.task, completed=state.global_step, said=f"{self.loss}  {self._speed(state)}")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """Shows a training loss or an evaluation."""
@@ -115,7 +138,11 @@ class ProgressScreen(TrainerCallback):  # type: ignore[misc]
         left = seconds / max(done, 1) * (state.max_steps - state.global_step)
         minutes, rest = divmod(int(left), 60)
         hours, minutes = divmod(minutes, 60)
-        return f"{self.trainer.learnt_tokens / seconds:,.0f} learnt tokens/s  {hours}:{minutes:02d}:{rest:02d} left"
+        return f"{self._speed(state)}  {hours}:{minutes:02d}:{rest:02d} left"
+
+    def _speed(self, state: Any) -> str:
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        return f"{(state.num_input_tokens_seen - self.first_tokens) / seconds:,.0f} learnt tokens/s"
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -131,8 +158,20 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def versions() -> dict[str, str]:
     """Versions of what a run's numbers depend on."""
-    packages = ("personable", "torch", "transformers", "tokenizers", "accelerate", "datasets", "safetensors")
-    return {"python": platform.python_version()} | {package: version(package) for package in packages}
+    found = {"python": platform.python_version()}
+    for package in (
+        "personable",
+        "torch",
+        "transformers",
+        "tokenizers",
+        "accelerate",
+        "datasets",
+        "safetensors",
+        "peft",
+    ):
+        with suppress(PackageNotFoundError):  # peft is optional, and Personable may run from its source
+            found[package] = version(package)
+    return found
 
 
 def hardware() -> dict[str, Any]:

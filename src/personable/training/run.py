@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import random
+import re
 import shutil
 import signal
 import threading
-import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,18 +20,21 @@ from typing import Any
 
 import torch
 import transformers
+from accelerate import PartialState
+from safetensors import SafetensorError
 from torch.utils.tensorboard import SummaryWriter
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
     ProgressCallback,
+    TrainerCallback,
     TrainingArguments,
 )
 from transformers.integrations import TensorBoardCallback
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
 
 from personable import starter
-from personable.base import UNFINISHED, Base, load_base
+from personable.base import UNFINISHED, Base, load_base, quiet_transformers
 from personable.corpus import fingerprint, read_dialogues, split_dialogues
 from personable.dialogue import Dialogue
 from personable.encoding import Budget
@@ -37,12 +42,13 @@ from personable.encoding.batches import Collator, pad_id_of
 from personable.errors import DataError, MissingExtra, RecipeError, TrainingStopped
 from personable.training.data import DialogueDataset, Layout
 from personable.training.plot import draw_loss
-from personable.training.recipe import Learn, LoraSettings, Recipe, write_recipe
+from personable.training.recipe import Learn, LoraSettings, Recipe, read_recipe, write_recipe
 from personable.training.record import (
     METRICS,
     MetricsFile,
     ProgressScreen,
     hardware,
+    not_finite,
     peak_memory_bytes,
     read_metrics,
     versions,
@@ -53,6 +59,16 @@ log = logging.getLogger(__name__)
 
 RECORD = "training.json"
 CHECKPOINTS = "checkpoints"
+MANIFEST = "manifest.json"
+"""In a checkpoint, written after everything else: name -> SHA-256 of each file."""
+
+# What a run folder may hold. `--overwrite` deletes a folder that holds nothing else.
+_OURS = re.compile(
+    r"unfinished\.json(\.new)?|training\.json|metrics\.jsonl|loss\.png|recipe\.yaml|tensorboard|checkpoints|\.writing"
+    r"|config\.json|generation_config\.json|model.*\.safetensors|model\.safetensors\.index\.json|chat_template\.jinja"
+    r"|tokenizer.*|vocab\..*|merges\.txt|special_tokens_map\.json|added_tokens\.json|spiece\.model"
+    r"|evaluation.*|README\.md|LICENSE.*|export.*|.*\.gguf|Modelfile"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +81,7 @@ class Trained:
     best_perplexity: float | None
     """Validation reply perplexity of the weights in the run."""
     seconds: float
+    """Spent on training and evaluating, the stretches before an interruption included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +97,10 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> T
     unfinished run goes on from its newest checkpoint. `overwrite` replaces an earlier run, and nothing but a run.
     Raises RecipeError, DataError, BaseNotFound, BadBase, TrainingStopped, MissingExtra.
     """
-    started = time.monotonic()
-    began = datetime.now(UTC)
-    checkpoint = _open_run(recipe, resume=resume, overwrite=overwrite)
     arguments = _training_arguments(recipe)
+    checkpoint = _open_run(recipe, resume=resume, overwrite=overwrite)
+    if checkpoint:
+        arguments.eval_on_start = False  # measured already; once more would count against the patience
     transformers.set_seed(arguments.seed)
     dialogues = _read(recipe, seed=arguments.seed)
     base = load_base(recipe.base, device="cpu")
@@ -95,72 +112,218 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> T
     validation_set = DialogueDataset(dialogues.validation, layout)
     for name, dataset in (("training", train_set), ("validation", validation_set)):
         if not len(dataset):
-            raise DataError(f"expected {name} dialogues with replies to learn, found none. Next: personable data inspect")
+            raise DataError(
+                f"expected {name} dialogues with replies to learn, found none in {' '.join(recipe.data.train)}. Next: "
+                "look with personable data inspect"
+                + (", or name data.validation." if name == "validation" and not recipe.data.validation else ".")
+            )
+    model = prepare(base.model, recipe)
 
-    _start_run(recipe)
-    model = _prepare(base.model, recipe)
-    trainer = _trainer(model, base, arguments, recipe, train_set, validation_set)
+    processes = PartialState()
+    processes.wait_for_everyone()  # all have looked at the folder by now
+    if processes.is_main_process:
+        _start_run(recipe, dialogues, checkpoint)
+    processes.wait_for_everyone()
     record, screen = MetricsFile(recipe.run / METRICS), ProgressScreen()
-    record.trainer = screen.trainer = trainer
-    trainer.add_callback(record)
-    trainer.add_callback(screen)
+    board = _tensorboard(recipe.run, checkpoint) if processes.is_main_process else None
     try:
-        with _terminated_like_interrupted():
-            trainer.train(resume_from_checkpoint=checkpoint)
-    except torch.OutOfMemoryError as error:
-        raise TrainingStopped(
-            f"the device ran out of memory at batch size {arguments.per_device_train_batch_size}. Next: lower "
-            "training.per_device_train_batch_size (and raise training.gradient_accumulation_steps by as much), set "
-            "training.gradient_checkpointing=true, or add lora."
-        ) from error
+        with _explained(arguments), quiet_transformers(), _terminated_like_interrupted():
+            trainer = _trainer(model, base, arguments, recipe, train_set, validation_set)
+            if checkpoint:
+                _restore_patience(trainer, checkpoint)
+            for callback in (record, screen, *([board] if board else [])):
+                trainer.add_callback(callback)
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            kept = _kept_step(trainer)
+            if arguments.eval_strategy != "no" and _evaluated(recipe.run, trainer.state.global_step) is None:
+                trainer.evaluate()
+            if processes.is_main_process:
+                _finish(trainer, base, recipe, dialogues, layout, kept_step=kept, seconds=record.seconds)
     except KeyboardInterrupt:
         log.warning("interrupted; to go on from the last checkpoint, give the same command with --resume")
         raise
     finally:
         screen.close()
-    if trainer.is_world_process_zero():
-        _finish(trainer, base, recipe, dialogues, layout, began=began, seconds=time.monotonic() - started)
-    trainer.accelerator.wait_for_everyone()
-    evaluations = [row for row in read_metrics(recipe.run / METRICS) if "eval_reply_perplexity" in row]
-    first = next((row["eval_reply_perplexity"] for row in evaluations if row["step"] == 0), None)
-    best = min((row["eval_reply_perplexity"] for row in evaluations), default=None)
-    return Trained(recipe.run, first, best, time.monotonic() - started)
+        if board and board.tb_writer:
+            board.tb_writer.close()
+    processes.wait_for_everyone()
+    return Trained(recipe.run, _evaluated(recipe.run, 0), _evaluated(recipe.run, kept), record.seconds)
 
 
-def _open_run(recipe: Recipe, *, resume: bool, overwrite: bool) -> str | None:
+def _kept_step(trainer: ReplyTrainer) -> int:
+    """The optimiser step whose weights the trainer holds now that it has ended."""
+    best = trainer.state.best_model_checkpoint
+    if trainer.args.load_best_model_at_end and best:
+        return int(Path(best).name.rpartition("-")[2])
+    return int(trainer.state.global_step)
+
+
+def _evaluated(run: Path, step: int) -> float | None:
+    """Validation reply perplexity at a step; None where it was not measured then."""
+    rows = read_metrics(run / METRICS) if (run / METRICS).exists() else []
+    return next(
+        (row["eval_reply_perplexity"] for row in rows if row["step"] == step and "eval_reply_perplexity" in row), None
+    )
+
+
+class _explained:  # noqa: N801  (used as a verb in `with`)
+    """Turns what training runs into into a PersonableError that says what to do."""
+
+    def __init__(self, arguments: TrainingArguments) -> None:
+        self.arguments = arguments
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise TrainingStopped(
+                f"the device ran out of memory at batch size {self.arguments.per_device_train_batch_size}. Next: lower "
+                "training.per_device_train_batch_size (and raise training.gradient_accumulation_steps by as much), set "
+                "training.gradient_checkpointing=true, or add lora; then start again with --overwrite."
+            ) from error
+        if isinstance(error, (OSError, SafetensorError)):
+            raise TrainingStopped(
+                f"expected to be able to write the run, found: {error}. Next: make room, then go on with --resume."
+            ) from error
+        if isinstance(error, ImportError) or (isinstance(error, KeyError) and "metric_for_best_model" in str(error)):
+            raise RecipeError(f"the recipe's `training` cannot be followed: {error}") from error
+
+
+def _open_run(recipe: Recipe, *, resume: bool, overwrite: bool) -> Path | None:
     """The checkpoint to go on from. Raises RecipeError where the folder is taken."""
     run = recipe.run
     if resume:
-        checkpoint = get_last_checkpoint(str(run / CHECKPOINTS)) if (run / CHECKPOINTS).is_dir() else None
         if not (run / UNFINISHED).exists():
             state = "a finished run" if (run / RECORD).exists() else "no run"
-            raise RecipeError(f"expected an unfinished run to resume in {run}, found {state}. Next: leave out --resume.")
+            raise RecipeError(
+                f"expected an unfinished run to resume in {run}, found {state}. Next: leave out --resume."
+            )
+        _check_same_beginning(recipe)
+        checkpoint = _newest_whole(run / CHECKPOINTS)
         if checkpoint is None:
             log.warning("no checkpoint was saved in %s yet; starting from the beginning", run)
         return checkpoint
     if not run.exists() or (run.is_dir() and not any(run.iterdir())):
         return None
     ours = (run / UNFINISHED).exists() or (run / RECORD).exists()
-    if not ours:
-        raise RecipeError(f"expected a new or empty folder for the run, found other files in {run}. Next: choose another.")
+    foreign = sorted(each.name for each in run.iterdir() if not _OURS.fullmatch(each.name)) if ours else []
+    if not ours or (overwrite and foreign):
+        found = f" ({', '.join(foreign)})" if foreign else ""
+        raise RecipeError(
+            f"expected a new or empty folder for the run, found other files{found} in {run}. "
+            "Next: choose another --run."
+        )
     if not overwrite:
         state, out = ("an unfinished", "--resume to go on, or ") if (run / UNFINISHED).exists() else ("a finished", "")
         raise RecipeError(f"{run} holds {state} run already. Next: {out}--overwrite to replace it, or another --run.")
     return None
 
 
-def _start_run(recipe: Recipe) -> None:
+def _check_same_beginning(recipe: Recipe) -> None:
+    """Raises RecipeError where a run would go on with a model or data other than those it began with."""
+    try:
+        before = read_recipe(recipe.run / "recipe.yaml")
+    except RecipeError:
+        return  # stopped in its first moment
+    parts = ("base", "data", "encoding", "lora", "dropout")
+    if changed := [part for part in parts if getattr(recipe, part) != getattr(before, part)]:
+        raise RecipeError(
+            f"expected to resume {recipe.run} with the recipe it began with (its recipe.yaml), found another "
+            f"{', '.join(changed)}. Next: personable train {recipe.run / 'recipe.yaml'} --resume, "
+            "or --overwrite to start anew."
+        )
+
+
+def _newest_whole(checkpoints: Path) -> Path | None:
+    """The newest checkpoint that was written to its end and not damaged since; a warning for each newer one."""
+    found = {int(name.rpartition("-")[2]): name for name in (path.name for path in checkpoints.glob("checkpoint-*"))}
+    for _, name in sorted(found.items(), reverse=True):
+        if problem := _damage(checkpoints / name):
+            log.warning("%s cannot be used (%s); trying the one before", checkpoints / name, problem)
+        else:
+            return checkpoints / name
+    return None
+
+
+def _damage(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint."""
+    if not (checkpoint / TRAINER_STATE_NAME).exists():  # written after all the rest
+        return "incomplete"
+    try:
+        sums = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return f"damaged: {MANIFEST}"
+    for name, expected in sums.items():
+        file = checkpoint / name
+        if not file.exists() or _sha256(file) != expected:
+            return f"damaged: {name}"
+    return None
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class _Manifest(TrainerCallback):  # type: ignore[misc]
+    """Writes down what a checkpoint consists of, so that a damaged one is found out before it is used."""
+
+    def on_save(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        """Called when the checkpoint is written."""
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if state.is_world_process_zero and checkpoint.is_dir():
+            sums = {file.name: _sha256(file) for file in sorted(checkpoint.iterdir()) if file.is_file()}
+            (checkpoint / MANIFEST).write_text(json.dumps(sums, indent=2), encoding="utf-8")
+
+
+def _start_run(recipe: Recipe, dialogues: _Dialogues, checkpoint: Path | None) -> None:
     """Makes the folder, marked as unfinished from its first moment; what an overwritten run left goes now."""
     run = recipe.run
-    run.mkdir(parents=True, exist_ok=True)
-    resuming = (run / UNFINISHED).exists() and (run / CHECKPOINTS).is_dir()
-    (run / UNFINISHED).write_text(json.dumps({"started": datetime.now(UTC).isoformat(), "process": os.getpid()}))
-    if not resuming:
-        for leftover in run.iterdir():
-            if leftover.name == UNFINISHED:
-                continue
-            shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
-    write_recipe(recipe, run / "recipe.yaml")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    data = [fingerprint(dialogues.train), fingerprint(dialogues.validation)]
+    marker = _read_marker(run) if checkpoint else {}
+    if marker.get("data", data) != data:
+        raise DataError(
+            f"expected the dialogues that {run} began with, found that {' '.join(recipe.data.train)} "
+            f"{' '.join(recipe.data.validation)} changed since. Next: put them back, or start anew with --overwrite."
+        )
+    marker = {"started": now, "resumed_at_steps": [], **marker, "data": data, "process": os.getpid()}
+    if checkpoint:
+        marker["resumed_at_steps"] = [*marker["resumed_at_steps"], _step_of(checkpoint)]
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        _write_whole(run / UNFINISHED, json.dumps(marker, indent=2) + "\n")
+        for leftover in () if checkpoint else tuple(run.iterdir()):
+            if leftover.name != UNFINISHED:
+                shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
+        for later in run.glob(f"{CHECKPOINTS}/checkpoint-*"):
+            if checkpoint and _step_of(later) > _step_of(checkpoint):
+                shutil.rmtree(later)  # found to be unusable
+        write_recipe(recipe, run / "recipe.yaml")
+    except OSError as error:
+        raise RecipeError(f"expected to be able to write the run folder {run}, found: {error.strerror}.") from error
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _read_marker(run: Path) -> dict[str, Any]:
+    try:
+        marker: dict[str, Any] = json.loads((run / UNFINISHED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return marker
+
+
+def _write_whole(file: Path, text: str) -> None:
+    """Writes a file so that at any moment either the old or the new content is there."""
+    new = file.with_name(f"{file.name}.new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(file)
 
 
 def _read(recipe: Recipe, *, seed: int) -> _Dialogues:
@@ -204,6 +367,11 @@ def _training_arguments(recipe: Recipe) -> TrainingArguments:
         chosen["bf16"] = bf16_helps()
     if "max_steps" in recipe.training and "num_train_epochs" not in recipe.training:
         chosen["num_train_epochs"] = 1
+    for old in ("gradient_checkpointing", "gradient_checkpointing_kwargs"):
+        new = old.replace("gradient", "activation")
+        if old in chosen and new in TrainingArguments.__dataclass_fields__:  # the old name still works, with a warning
+            chosen.setdefault(new, chosen.pop(old))
+    chosen.setdefault("dataloader_pin_memory", torch.accelerator.is_available())  # else torch warns of it
     try:
         return TrainingArguments(
             output_dir=str(recipe.run / CHECKPOINTS),
@@ -221,7 +389,7 @@ def bf16_helps() -> bool:
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def _prepare(model: Any, recipe: Recipe) -> Any:
+def prepare(model: Any, recipe: Recipe) -> Any:
     """The model to train: dropout set, LoRA added."""
     if recipe.dropout is not None:
         for module in model.modules():
@@ -229,7 +397,13 @@ def _prepare(model: Any, recipe: Recipe) -> Any:
                 module.p = recipe.dropout
             if hasattr(module, "attention_dropout") and isinstance(module.attention_dropout, float):
                 module.attention_dropout = recipe.dropout
-    return _with_lora(model, recipe.lora) if recipe.lora else model
+    if recipe.lora is None:
+        return model
+    adapted = _with_lora(model, recipe.lora)
+    if any(recipe.training.get(name) for name in ("gradient_checkpointing", "activation_checkpointing")):
+        # Checkpointed layers need an input to differentiate; elsewhere that costs a backward pass through all layers.
+        adapted.enable_input_require_grads()
+    return adapted
 
 
 def _with_lora(model: Any, settings: LoraSettings) -> Any:
@@ -245,14 +419,17 @@ def _with_lora(model: Any, settings: LoraSettings) -> Any:
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
+        layers_to_transform=list(settings.layers_to_transform) if settings.layers_to_transform else None,
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),  # GPT-2 stores weights transposed
         task_type="CAUSAL_LM",
     )
     try:
-        adapted = get_peft_model(model, config)
+        with warnings.catch_warnings():
+            # peft asks the model for a property that transformers has renamed
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            adapted = get_peft_model(model, config)
     except ValueError as error:
         raise RecipeError(f"lora.target_modules: {error}") from error
-    adapted.enable_input_require_grads()  # without it gradient checkpointing finds nothing to differentiate
     return adapted
 
 
@@ -264,7 +441,7 @@ def _trainer(
     train_set: DialogueDataset,
     validation_set: DialogueDataset,
 ) -> ReplyTrainer:
-    callbacks: list[Any] = [TensorBoardCallback(SummaryWriter(str(recipe.run / "tensorboard")))]
+    callbacks: list[Any] = [_Manifest()]
     if recipe.early_stopping_patience and arguments.load_best_model_at_end:
         callbacks.append(EarlyStoppingCallback(recipe.early_stopping_patience))
     trainer = ReplyTrainer(
@@ -278,6 +455,20 @@ def _trainer(
     for shown_twice in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(shown_twice)
     return trainer
+
+
+def _restore_patience(trainer: ReplyTrainer, checkpoint: Path) -> None:
+    """Evaluations without improvement before the interruption count on; Trainer would start again from none."""
+    state = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    stored = state.get("stateful_callbacks", {}).get(EarlyStoppingCallback.__name__, {}).get("attributes", {})
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, EarlyStoppingCallback):
+            callback.early_stopping_patience_counter = stored.get("early_stopping_patience_counter", 0)
+
+
+def _tensorboard(run: Path, checkpoint: Path | None) -> TensorBoardCallback:
+    purge = _step_of(checkpoint) + 1 if checkpoint else None  # hides what a lost stretch of the run wrote
+    return TensorBoardCallback(SummaryWriter(str(run / "tensorboard"), purge_step=purge))
 
 
 class _terminated_like_interrupted:  # noqa: N801  (used as a phrase in `with`)
@@ -304,22 +495,25 @@ def _finish(
     dialogues: _Dialogues,
     layout: Layout,
     *,
-    began: datetime,
+    kept_step: int,
     seconds: float,
 ) -> None:
-    """Writes the model folder; the marker goes last, so that nothing half-written looks like a run."""
+    """Writes the model folder. Until the marker goes the run can be resumed, from then on it is finished."""
     run, state = recipe.run, trainer.state
     model = trainer.accelerator.unwrap_model(trainer.model)
     if recipe.lora:
         model = model.merge_and_unload()
+    if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
+        raise not_finite(f"weights that are no numbers after step {state.global_step}")
     metrics = read_metrics(run / METRICS)
-    draw_loss(metrics, run / "loss.png", title=f"{run.name}: {base.spec} fine-tuned")
+    draw_loss(metrics, run / "loss.png", title=f"{run.name}: {base.spec} fine-tuned", kept_step=kept_step)
     staging = run / ".writing"
     if staging.exists():
         shutil.rmtree(staging)
-    save_model(model, base.tokenizer, staging, generation=recipe.generation.model_dump(), context_tokens=base.context_tokens)
-    evaluations = [row for row in metrics if "eval_reply_perplexity" in row]
-    best = min(evaluations, key=lambda row: row["eval_reply_perplexity"], default=None)
+    save_model(
+        model, base.tokenizer, staging, generation=recipe.generation.model_dump(), context_tokens=base.context_tokens
+    )
+    marker = _read_marker(run)
     record = {
         "recipe": recipe.model_dump(mode="json"),
         "training_arguments": {key: value for key, value in trainer.args.to_dict().items() if value is not None},
@@ -331,21 +525,27 @@ def _finish(
         },
         "steps": state.global_step,
         "epochs": state.epoch,
-        "learnt_tokens": trainer.learnt_tokens,
-        "best": {"step": best["step"], "validation_reply_perplexity": best["eval_reply_perplexity"]} if best else None,
+        "learnt_tokens": state.num_input_tokens_seen,
+        "kept": {"step": kept_step, "validation_reply_perplexity": _evaluated(run, kept_step)},
         "parameters": sum(weight.numel() for weight in model.parameters()),
-        "started": began.isoformat(timespec="seconds"),
+        "started": marker.get("started"),
+        "resumed_at_steps": marker.get("resumed_at_steps", []),
         "duration_seconds": round(seconds, 1),
         "peak_memory_bytes": peak_memory_bytes(),
         "versions": versions(),
         "hardware": hardware(),
     }
-    (staging / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+    (staging / RECORD).write_text(
+        json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8"
+    )
+    for file in staging.iterdir():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())  # on the disk before the marker goes
     for file in sorted(staging.iterdir(), key=lambda file: file.name == "config.json"):
         file.replace(run / file.name)
     staging.rmdir()
-    shutil.rmtree(run / CHECKPOINTS, ignore_errors=True)
     (run / UNFINISHED).unlink()
+    shutil.rmtree(run / CHECKPOINTS, ignore_errors=True)
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path, *, generation: dict[str, Any], context_tokens: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 
 from personable.encoding.batches import IGNORED
 from personable.encoding.likelihood import Surprise, reply_nats
-from personable.training.data import ByLength
+from personable.training.data import EpochOrder
 
 
 class ReplyTrainer(Trainer):  # type: ignore[misc]  # transformers ships no types
@@ -23,8 +24,14 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
         super().__init__(*args, compute_metrics=_reply_metrics, **kwargs)
         # Makes Trainer count the learnt tokens of all micro-batches and hand the number to compute_loss.
         self.model_accepts_loss_kwargs = True
-        self.learnt_tokens = 0
-        """Learnt so far by this process, repeats included."""
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | int | None:
+        """Learnt tokens of the optimiser batch over all processes, added to `state.num_input_tokens_seen`: checkpoints
+        keep that, so the count goes on in a resumed run."""
+        learnt: Tensor | int | None = super()._get_num_items_in_batch(batch_samples, device)
+        if learnt is not None:
+            self.state.num_input_tokens_seen += int(torch.as_tensor(learnt).flatten()[0])  # one number for each GPU
+        return learnt
 
     def compute_loss(
         self,
@@ -35,7 +42,6 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
     ) -> Any:
         """Mean nats per learnt token, this micro-batch's share of the optimiser batch."""
         nats = reply_nats(model, inputs)
-        self.learnt_tokens += nats.numel()
         loss = nats.sum() / (num_items_in_batch if num_items_in_batch is not None else max(nats.numel(), 1))
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             # DDP averages gradients over processes, and the count above is already over all of them.
@@ -57,13 +63,11 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
     def _get_eval_sampler(self, eval_dataset: Any) -> None:
         """In order, each dialogue once; like lengths side by side would save little and make results move."""
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
-        if self.args.train_sampling_strategy != "group_by_length":
-            sampler: Sampler[int] | None = super()._get_train_sampler(train_dataset)
-            return sampler
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         assert self.train_dataset is not None
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return ByLength(self.train_dataset, batch, seed=self.args.data_seed or self.args.seed)
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
+        return EpochOrder(self.train_dataset, self.args.train_sampling_strategy, batch_size=batch, seed=seed)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)
@@ -73,4 +77,6 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
 
 def _reply_metrics(prediction: EvalPrediction) -> dict[str, float]:
     surprise = Surprise(float(prediction.predictions.sum()), int(prediction.label_ids.sum()))
-    return {"loss": surprise.nats / max(surprise.tokens, 1), "reply_perplexity": surprise.perplexity}
+    loss = surprise.nats / max(surprise.tokens, 1)
+    # A model that has diverged can lose more nats than exp() has room for.
+    return {"loss": loss, "reply_perplexity": surprise.perplexity if loss < 700 else math.inf}

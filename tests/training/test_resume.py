@@ -1,0 +1,214 @@
+"""Whatever ends a run, it can be resumed to the very weights of an unbroken one, or it is finished."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from personable.base import UNFINISHED, load_base
+from personable.corpus import write_dialogues
+from personable.errors import BaseNotFound, DataError, RecipeError
+from personable.training import run as training_run
+from personable.training import train
+from personable.training.record import MetricsFile
+from tests.training.small import TRAIN, record_of, rows, same_weights, small_recipe
+
+STEPS = 10
+"""Two and a half epochs, so that a run ends and is interrupted within one."""
+
+
+def recipe(base, data, run, **training):
+    """With all that a resumed run must restore: order of dialogues and facts, dropout, optimiser, schedule."""
+    return small_recipe(base, data, run, also={"dropout": 0.1}, **{"max_steps": STEPS, **training})
+
+
+@pytest.fixture(scope="module")
+def unbroken(base, data, tmp_path_factory):
+    run = tmp_path_factory.mktemp("unbroken") / "run"
+    train(recipe(base, data, run))
+    return run
+
+
+def terminated_after(step: int, monkeypatch) -> None:
+    """Sends this process a SIGTERM after that optimiser step, as a batch system would."""
+
+    def terminate(_self, args, state, control, **_):
+        if state.global_step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(MetricsFile, "on_step_end", terminate)
+
+
+def interrupted(settings, step: int) -> None:
+    """Trains until that step."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        terminated_after(step, monkeypatch)
+        before = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings)
+        assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(("step", "resumed_at"), [(1, []), (5, [4]), (9, [8])])
+def test_a_resumed_run_has_the_weights_of_an_unbroken_one(base, data, tmp_path, unbroken, step, resumed_at) -> None:
+    run = tmp_path / "run"
+    settings = recipe(base, data, run)
+    interrupted(settings, step)
+    assert (run / UNFINISHED).exists()
+    assert not (run / "config.json").exists()
+    with pytest.raises(BaseNotFound, match=r"recipe\.yaml --resume"):
+        load_base(run)
+    with pytest.raises(RecipeError, match=r"holds an unfinished run already. Next: --resume to go on, or --overwrite"):
+        train(settings)
+
+    done = train(settings, resume=True)
+    assert same_weights(run, unbroken)
+    assert {file.name for file in run.iterdir()} == {file.name for file in unbroken.iterdir()}
+    record, whole = record_of(run), record_of(unbroken)
+    assert record["resumed_at_steps"] == resumed_at
+    for key in ("steps", "epochs", "learnt_tokens", "kept", "data"):
+        assert record[key] == whole[key], key
+    timeless = [
+        [{key: row[key] for key in row if "second" not in key} for row in rows(folder, "step")]
+        for folder in (run, unbroken)
+    ]
+    assert timeless[0] == timeless[1], "metrics.jsonl tells one story, whatever was interrupted"
+    times = [row["seconds"] for row in rows(run, "step")]
+    assert times == sorted(times)
+    assert done.seconds >= times[-1] - 0.01
+    with pytest.raises(RecipeError, match="found a finished run"):
+        train(settings, resume=True)
+
+
+def test_patience_goes_on_where_it_was(base, data, tmp_path) -> None:
+    """Interrupted after a first evaluation without improvement, a run stops at the second all the same."""
+    worse = {"learning_rate": 4e-2, "lr_scheduler_type": "constant", "max_steps": 60}
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    one, other = (
+        small_recipe(base, data, folder, also={"early_stopping_patience": 2}, **worse) for folder in (whole, run)
+    )
+    train(one)
+    interrupted(other, record_of(whole)["steps"] - 1)
+    train(other, resume=True)
+    assert record_of(run)["steps"] == record_of(whole)["steps"]
+    assert same_weights(run, whole)
+
+
+@pytest.mark.parametrize("damage", ["incomplete", "flipped", "missing", "manifest"])
+def test_a_damaged_checkpoint_is_passed_over(base, data, tmp_path, unbroken, caplog, damage: str) -> None:
+    run = tmp_path / "run"
+    interrupted(recipe(base, data, run), 5)
+    newest = run / "checkpoints" / "checkpoint-4"
+    if damage == "incomplete":  # killed while it was written: what is written last is not there
+        (newest / "trainer_state.json").unlink()
+    elif damage == "flipped":
+        content = bytearray((newest / "optimizer.pt").read_bytes())
+        content[len(content) // 2] ^= 1
+        (newest / "optimizer.pt").write_bytes(content)
+    elif damage == "missing":
+        (newest / "model.safetensors").unlink()
+    else:
+        (newest / "manifest.json").write_text("{")
+    train(recipe(base, data, run), resume=True)
+    assert "checkpoint-4 cannot be used" in caplog.text
+    assert record_of(run)["resumed_at_steps"] == [2]
+    assert same_weights(run, unbroken)
+
+
+def test_a_checkpoint_killed_before_its_manifest_is_whole(base, data, tmp_path) -> None:
+    run = tmp_path / "run"
+    interrupted(recipe(base, data, run), 5)
+    (run / "checkpoints" / "checkpoint-4" / "manifest.json").unlink()
+    train(recipe(base, data, run), resume=True)
+    assert record_of(run)["resumed_at_steps"] == [4]
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "finished"),
+    [
+        (training_run, "draw_loss", False),
+        (training_run, "save_model", False),
+        (os, "fsync", False),
+        (Path, "replace", False),
+        (Path, "rmdir", False),
+        (Path, "unlink", True),
+    ],
+)
+def test_a_kill_while_the_run_is_written_leaves_it_resumable_or_finished(
+    base, data, tmp_path, unbroken, module, name, finished: bool
+) -> None:
+    """The named step is the last that is done."""
+    run = tmp_path / "run"
+    settings = recipe(base, data, run)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        original = getattr(module, name)
+
+        def killed_after(first, *arguments, **named):
+            original(first, *arguments, **named)
+            # Only once training has ended, and for the marker where it is a file that is removed.
+            if (run / ".writing").exists() or name == "draw_loss" or str(first).endswith(UNFINISHED):
+                raise KeyboardInterrupt
+            if name == "rmdir":
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(module, name, killed_after)
+        if name in ("unlink",):
+            monkeypatch.setattr(module, name, lambda path, **named: _unlink_then_stop(original, path, named))
+        with pytest.raises(KeyboardInterrupt):
+            train(settings)
+    assert (run / UNFINISHED).exists() == (not finished)
+    if not finished:
+        with pytest.raises(BaseNotFound):
+            load_base(run)
+        train(settings, resume=True)
+    assert same_weights(run, unbroken)
+
+
+def _unlink_then_stop(unlink, path, named) -> None:
+    unlink(path, **named)
+    if path.name == UNFINISHED:
+        raise KeyboardInterrupt
+
+
+def test_resuming_where_nothing_is(base, data, tmp_path) -> None:
+    with pytest.raises(RecipeError, match="found no run"):
+        train(recipe(base, data, tmp_path / "run"), resume=True)
+
+
+def test_resuming_with_another_base_is_refused(base, data, tmp_path) -> None:
+    run = tmp_path / "run"
+    interrupted(recipe(base, data, run), 3)
+    shutil.copytree(base, tmp_path / "other")
+    with pytest.raises(RecipeError, match=r"found another base\. Next: .*recipe\.yaml --resume"):
+        train(recipe(tmp_path / "other", data, run), resume=True)
+    longer = recipe(base, data, run, max_steps=STEPS + 2)
+    train(longer, resume=True)
+    assert record_of(run)["steps"] == STEPS + 2
+
+
+def test_resuming_with_changed_dialogues_is_refused(base, data, tmp_path) -> None:
+    own, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(data, own)
+    interrupted(recipe(base, own, run), 3)
+    write_dialogues(TRAIN[:-1], own / "train.jsonl")
+    with pytest.raises(DataError, match=r"train\.jsonl.* changed since"):
+        train(recipe(base, own, run), resume=True)
+    write_dialogues(TRAIN, own / "train.jsonl")
+    train(recipe(base, own, run), resume=True)
+
+
+def test_overwriting_an_unfinished_run_forgets_its_checkpoints(base, data, tmp_path) -> None:
+    run = tmp_path / "run"
+    interrupted(recipe(base, data, run), 9)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        terminated_after(3, monkeypatch)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe(base, data, run, seed=5), overwrite=True)
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["checkpoint-2"]
+    assert json.loads((run / UNFINISHED).read_text())["resumed_at_steps"] == []
+    assert [row["step"] for row in rows(run, "loss")] == [1, 2]
