@@ -33,7 +33,7 @@ def draw_loss(metrics: list[dict[str, Any]], path: Path, *, title: str, kept_ste
             _mark(axes, kept, "kept", marker="D", markersize=9, color="tab:green", markerfacecolor="none")
     axes.set_xlabel("optimiser step")
     axes.set_ylabel("loss (nats per learnt token)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.margins(y=0.12)
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, 0), min(high, 15) if low < 12 else high)
