@@ -31,9 +31,9 @@ from personable.encoding import Budget, EncodedDialogue, encode_dialogue
 from personable.encoding.batches import Collator, pad_id_of
 from personable.encoding.likelihood import Surprise, reply_nats, reply_surprise
 from personable.encoding.template import GPT2_TEMPLATE
+from personable.training.adapting import prepare
 from personable.training.data import DialogueDataset, Layout
 from personable.training.recipe import LoraSettings, make_recipe
-from personable.training.run import prepare
 
 HEAD = (
     "{%- for message in messages -%}{%- if message['role'] == 'system' -%}{{ message['content'] | trim + eos_token }}"

@@ -1,7 +1,7 @@
 """Reply perplexity of a base or run on dialogues: per token of reply and turn end, token-weighted.
 
-    python benchmarks/perplexity.py starter ../shared/data/convai2/valid_self_original.txt.xz
-    python benchmarks/perplexity.py starter ../shared/data/convai2/valid_self_original.txt.xz --detokenise
+python benchmarks/perplexity.py starter ../shared/data/convai2/valid_self_original.txt.xz
+python benchmarks/perplexity.py starter ../shared/data/convai2/valid_self_original.txt.xz --detokenise
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def main() -> None:
     base = load_base(given.base)
     budget = Budget(base.context_tokens)
     # Like lengths together; the result does not depend on it.
-    encoded = sorted((encode_dialogue(one, base.tokenizer, budget) for one in dialogues), key=lambda one: len(one.input_ids))
+    encoded = sorted(
+        (encode_dialogue(one, base.tokenizer, budget) for one in dialogues), key=lambda one: len(one.input_ids)
+    )
     collate = Collator(pad_id_of(base.tokenizer))
     found = reply_surprise(base.model, (collate(encoded[start : start + 8]) for start in range(0, len(encoded), 8)))
     result = {

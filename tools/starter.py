@@ -26,7 +26,7 @@ from personable.base import load_base
 from personable.encoding.template import GPT2_TEMPLATE
 from personable.shards import PATTERN, write_shards
 from personable.training.recipe import GenerationSettings
-from personable.training.run import save_model
+from personable.training.saving import save_model
 
 VOCABULARY_SHA256 = {
     "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",

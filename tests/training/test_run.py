@@ -19,7 +19,7 @@ from personable.dialogue import Dialogue, Persona, Speaker
 from personable.encoding.template import GPT2_TEMPLATE
 from personable.errors import BaseNotFound, DataError, MissingExtra, RecipeError, TrainingStopped
 from personable.training import make_recipe, read_recipe, train
-from personable.training.run import bf16_helps
+from personable.training.adapting import bf16_helps
 from tests.tiny import tiny_gpt2, tiny_tokenizer
 from tests.training.small import TRAIN, VALIDATION, record_of, rows, same_weights, settings, small_recipe
 

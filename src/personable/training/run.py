@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
 import random
-import re
 import shutil
 import signal
 import threading
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +23,6 @@ from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
     ProgressCallback,
-    TrainerCallback,
     TrainingArguments,
 )
 from transformers.integrations import TensorBoardCallback
@@ -39,10 +34,12 @@ from personable.corpus import fingerprint, read_dialogues, split_dialogues
 from personable.dialogue import Dialogue
 from personable.encoding import Budget
 from personable.encoding.batches import Collator, pad_id_of
-from personable.errors import DataError, MissingExtra, RecipeError, TrainingStopped
+from personable.errors import DataError, RecipeError, TrainingStopped
+from personable.training.adapting import bf16_helps, prepare
 from personable.training.data import DialogueDataset, Layout
+from personable.training.folder import CHECKPOINTS, RECORD, Manifest, open_run, read_marker, start_run, step_of
 from personable.training.plot import draw_loss
-from personable.training.recipe import Learn, LoraSettings, Recipe, read_recipe, write_recipe
+from personable.training.recipe import Learn, Recipe
 from personable.training.record import (
     METRICS,
     MetricsFile,
@@ -53,22 +50,10 @@ from personable.training.record import (
     read_metrics,
     versions,
 )
+from personable.training.saving import save_model
 from personable.training.trainer import ReplyTrainer
 
 log = logging.getLogger(__name__)
-
-RECORD = "training.json"
-CHECKPOINTS = "checkpoints"
-MANIFEST = "manifest.json"
-"""In a checkpoint, written after everything else: name -> SHA-256 of each file."""
-
-# What a run folder may hold. `--overwrite` deletes a folder that holds nothing else.
-_OURS = re.compile(
-    r"unfinished\.json(\.new)?|training\.json|metrics\.jsonl|loss\.png|recipe\.yaml|tensorboard|checkpoints|\.writing"
-    r"|config\.json|generation_config\.json|model.*\.safetensors|model\.safetensors\.index\.json|chat_template\.jinja"
-    r"|tokenizer.*|vocab\..*|merges\.txt|special_tokens_map\.json|added_tokens\.json|spiece\.model"
-    r"|evaluation.*|README\.md|LICENSE.*|export.*|.*\.gguf|Modelfile"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +83,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> T
     Raises RecipeError, DataError, BaseNotFound, BadBase, TrainingStopped, MissingExtra.
     """
     arguments = _training_arguments(recipe)
-    checkpoint = _open_run(recipe, resume=resume, overwrite=overwrite)
+    checkpoint = open_run(recipe, resume=resume, overwrite=overwrite)
     if checkpoint:
         arguments.eval_on_start = False  # measured already; once more would count against the patience
     transformers.set_seed(arguments.seed)
@@ -122,7 +107,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> T
     processes = PartialState()
     processes.wait_for_everyone()  # all have looked at the folder by now
     if processes.is_main_process:
-        _start_run(recipe, dialogues, checkpoint)
+        start_run(recipe, [fingerprint(dialogues.train), fingerprint(dialogues.validation)], checkpoint)
     processes.wait_for_everyone()
     record, screen = MetricsFile(recipe.run / METRICS), ProgressScreen()
     board = _tensorboard(recipe.run, checkpoint) if processes.is_main_process else None
@@ -190,142 +175,6 @@ class _explained:  # noqa: N801  (used as a verb in `with`)
             raise RecipeError(f"the recipe's `training` cannot be followed: {error}") from error
 
 
-def _open_run(recipe: Recipe, *, resume: bool, overwrite: bool) -> Path | None:
-    """The checkpoint to go on from. Raises RecipeError where the folder is taken."""
-    run = recipe.run
-    if resume:
-        if not (run / UNFINISHED).exists():
-            state = "a finished run" if (run / RECORD).exists() else "no run"
-            raise RecipeError(
-                f"expected an unfinished run to resume in {run}, found {state}. Next: leave out --resume."
-            )
-        _check_same_beginning(recipe)
-        checkpoint = _newest_whole(run / CHECKPOINTS)
-        if checkpoint is None:
-            log.warning("no checkpoint was saved in %s yet; starting from the beginning", run)
-        return checkpoint
-    if not run.exists() or (run.is_dir() and not any(run.iterdir())):
-        return None
-    ours = (run / UNFINISHED).exists() or (run / RECORD).exists()
-    foreign = sorted(each.name for each in run.iterdir() if not _OURS.fullmatch(each.name)) if ours else []
-    if not ours or (overwrite and foreign):
-        found = f" ({', '.join(foreign)})" if foreign else ""
-        raise RecipeError(
-            f"expected a new or empty folder for the run, found other files{found} in {run}. "
-            "Next: choose another --run."
-        )
-    if not overwrite:
-        state, out = ("an unfinished", "--resume to go on, or ") if (run / UNFINISHED).exists() else ("a finished", "")
-        raise RecipeError(f"{run} holds {state} run already. Next: {out}--overwrite to replace it, or another --run.")
-    return None
-
-
-def _check_same_beginning(recipe: Recipe) -> None:
-    """Raises RecipeError where a run would go on with a model or data other than those it began with."""
-    try:
-        before = read_recipe(recipe.run / "recipe.yaml")
-    except RecipeError:
-        return  # stopped in its first moment
-    parts = ("base", "data", "encoding", "lora", "dropout")
-    if changed := [part for part in parts if getattr(recipe, part) != getattr(before, part)]:
-        raise RecipeError(
-            f"expected to resume {recipe.run} with the recipe it began with (its recipe.yaml), found another "
-            f"{', '.join(changed)}. Next: personable train {recipe.run / 'recipe.yaml'} --resume, "
-            "or --overwrite to start anew."
-        )
-
-
-def _newest_whole(checkpoints: Path) -> Path | None:
-    """The newest checkpoint that was written to its end and not damaged since; a warning for each newer one."""
-    found = {int(name.rpartition("-")[2]): name for name in (path.name for path in checkpoints.glob("checkpoint-*"))}
-    for _, name in sorted(found.items(), reverse=True):
-        if problem := _damage(checkpoints / name):
-            log.warning("%s cannot be used (%s); trying the one before", checkpoints / name, problem)
-        else:
-            return checkpoints / name
-    return None
-
-
-def _damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint."""
-    if not (checkpoint / TRAINER_STATE_NAME).exists():  # written after all the rest
-        return "incomplete"
-    try:
-        sums = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        return f"damaged: {MANIFEST}"
-    for name, expected in sums.items():
-        file = checkpoint / name
-        if not file.exists() or _sha256(file) != expected:
-            return f"damaged: {name}"
-    return None
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-class _Manifest(TrainerCallback):  # type: ignore[misc]
-    """Writes down what a checkpoint consists of, so that a damaged one is found out before it is used."""
-
-    def on_save(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
-        """Called when the checkpoint is written."""
-        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        if state.is_world_process_zero and checkpoint.is_dir():
-            sums = {file.name: _sha256(file) for file in sorted(checkpoint.iterdir()) if file.is_file()}
-            (checkpoint / MANIFEST).write_text(json.dumps(sums, indent=2), encoding="utf-8")
-
-
-def _start_run(recipe: Recipe, dialogues: _Dialogues, checkpoint: Path | None) -> None:
-    """Makes the folder, marked as unfinished from its first moment; what an overwritten run left goes now."""
-    run = recipe.run
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    data = [fingerprint(dialogues.train), fingerprint(dialogues.validation)]
-    marker = _read_marker(run) if checkpoint else {}
-    if marker.get("data", data) != data:
-        raise DataError(
-            f"expected the dialogues that {run} began with, found that {' '.join(recipe.data.train)} "
-            f"{' '.join(recipe.data.validation)} changed since. Next: put them back, or start anew with --overwrite."
-        )
-    marker = {"started": now, "resumed_at_steps": [], **marker, "data": data, "process": os.getpid()}
-    if checkpoint:
-        marker["resumed_at_steps"] = [*marker["resumed_at_steps"], _step_of(checkpoint)]
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        _write_whole(run / UNFINISHED, json.dumps(marker, indent=2) + "\n")
-        for leftover in () if checkpoint else tuple(run.iterdir()):
-            if leftover.name != UNFINISHED:
-                shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
-        for later in run.glob(f"{CHECKPOINTS}/checkpoint-*"):
-            if checkpoint and _step_of(later) > _step_of(checkpoint):
-                shutil.rmtree(later)  # found to be unusable
-        write_recipe(recipe, run / "recipe.yaml")
-    except OSError as error:
-        raise RecipeError(f"expected to be able to write the run folder {run}, found: {error.strerror}.") from error
-
-
-def _step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
-
-
-def _read_marker(run: Path) -> dict[str, Any]:
-    try:
-        marker: dict[str, Any] = json.loads((run / UNFINISHED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return marker
-
-
-def _write_whole(file: Path, text: str) -> None:
-    """Writes a file so that at any moment either the old or the new content is there."""
-    new = file.with_name(f"{file.name}.new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(file)
-
-
 def _read(recipe: Recipe, *, seed: int) -> _Dialogues:
     data = recipe.data
 
@@ -384,55 +233,6 @@ def _training_arguments(recipe: Recipe) -> TrainingArguments:
         raise RecipeError(f"transformers.TrainingArguments refuses the recipe's `training`: {error}") from error
 
 
-def bf16_helps() -> bool:
-    """True where matrix products in bf16 are computed, not emulated: there they are faster and take half the memory."""
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def prepare(model: Any, recipe: Recipe) -> Any:
-    """The model to train: dropout set, LoRA added."""
-    if recipe.dropout is not None:
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = recipe.dropout
-            if hasattr(module, "attention_dropout") and isinstance(module.attention_dropout, float):
-                module.attention_dropout = recipe.dropout
-    if recipe.lora is None:
-        return model
-    adapted = _with_lora(model, recipe.lora)
-    if any(recipe.training.get(name) for name in ("gradient_checkpointing", "activation_checkpointing")):
-        # Checkpointed layers need an input to differentiate; elsewhere that costs a backward pass through all layers.
-        adapted.enable_input_require_grads()
-    return adapted
-
-
-def _with_lora(model: Any, settings: LoraSettings) -> Any:
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise MissingExtra("peft", "lora", "a recipe with `lora`") from error
-    from transformers.pytorch_utils import Conv1D
-
-    targets = settings.target_modules
-    config = LoraConfig(
-        r=settings.r,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules=targets if isinstance(targets, str) else list(targets),
-        layers_to_transform=list(settings.layers_to_transform) if settings.layers_to_transform else None,
-        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),  # GPT-2 stores weights transposed
-        task_type="CAUSAL_LM",
-    )
-    try:
-        with warnings.catch_warnings():
-            # peft asks the model for a property that transformers has renamed
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-            adapted = get_peft_model(model, config)
-    except ValueError as error:
-        raise RecipeError(f"lora.target_modules: {error}") from error
-    return adapted
-
-
 def _trainer(
     model: Any,
     base: Base,
@@ -441,7 +241,7 @@ def _trainer(
     train_set: DialogueDataset,
     validation_set: DialogueDataset,
 ) -> ReplyTrainer:
-    callbacks: list[Any] = [_Manifest()]
+    callbacks: list[Any] = [Manifest()]
     if recipe.early_stopping_patience and arguments.load_best_model_at_end:
         callbacks.append(EarlyStoppingCallback(recipe.early_stopping_patience))
     trainer = ReplyTrainer(
@@ -467,7 +267,7 @@ def _restore_patience(trainer: ReplyTrainer, checkpoint: Path) -> None:
 
 
 def _tensorboard(run: Path, checkpoint: Path | None) -> TensorBoardCallback:
-    purge = _step_of(checkpoint) + 1 if checkpoint else None  # hides what a lost stretch of the run wrote
+    purge = step_of(checkpoint) + 1 if checkpoint else None  # hides what a lost stretch of the run wrote
     return TensorBoardCallback(SummaryWriter(str(run / "tensorboard"), purge_step=purge))
 
 
@@ -513,7 +313,7 @@ def _finish(
     save_model(
         model, base.tokenizer, staging, generation=recipe.generation.model_dump(), context_tokens=base.context_tokens
     )
-    marker = _read_marker(run)
+    marker = read_marker(run)
     record = {
         "recipe": recipe.model_dump(mode="json"),
         "training_arguments": {key: value for key, value in trainer.args.to_dict().items() if value is not None},
@@ -546,43 +346,6 @@ def _finish(
     staging.rmdir()
     (run / UNFINISHED).unlink()
     shutil.rmtree(run / CHECKPOINTS, ignore_errors=True)
-
-
-def save_model(model: Any, tokenizer: Any, folder: Path, *, generation: dict[str, Any], context_tokens: int) -> None:
-    """A model folder that every engine opens and chats with rightly: safetensors, tokenizer, template, sampling.
-
-    generation: temperature, top_p, top_k, repetition_penalty, max_new_tokens.
-    """
-    folder.mkdir(parents=True)
-    config = model.config
-    if config.model_type == "gpt2":
-        config.n_ctx = config.n_positions  # what llama.cpp's converter reads
-    if hasattr(config, "task_specific_params"):
-        del config.task_specific_params  # DialoGPT's leftover: conversational defaults that some tools obey
-    config.use_cache = True  # Trainer turns it off
-    greedy = generation["temperature"] == 0
-    sampling = {"do_sample": not greedy} | {
-        key: value for key, value in generation.items() if not (greedy and key in ("temperature", "top_p", "top_k"))
-    }
-    model.generation_config = transformers.GenerationConfig(
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=pad_id_of(tokenizer),
-        bos_token_id=tokenizer.bos_token_id,
-        **sampling,
-    )
-    model.save_pretrained(folder)
-    save_tokenizer(tokenizer, folder, context_tokens=context_tokens)
-
-
-def save_tokenizer(tokenizer: Any, folder: Path, *, context_tokens: int) -> None:
-    """tokenizer.json, and the chat template in both places where engines look for it."""
-    tokenizer.model_max_length = context_tokens
-    tokenizer.save_pretrained(folder)
-    settings_file = folder / "tokenizer_config.json"
-    settings = json.loads(settings_file.read_text(encoding="utf-8"))
-    # Readers older than chat_template.jinja look only here.
-    settings |= {"chat_template": tokenizer.chat_template, "model_max_length": context_tokens}
-    settings_file.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _described(sources: Sequence[str], dialogues: Sequence[Dialogue]) -> dict[str, Any]:
