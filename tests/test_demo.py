@@ -50,8 +50,8 @@ def test_where_the_base_cannot_be_had_the_starter_stands_in(base, tmp_path, monk
     told: list[str] = []
     found = demo(two_steps("nobody/no-such-model", tmp_path / "run", lora={"r": 4}), tell=told.append)
     assert found.base == "starter"
-    assert "nobody/no-such-model cannot be had" in told[0]
-    assert "the bundled starter stands in" in told[1]
+    assert "nobody/no-such-model cannot be had" in told[1]
+    assert "the bundled starter stands in" in told[2]
     assert all(exchange.before for exchange in found.exchanges)
 
 

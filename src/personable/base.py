@@ -8,11 +8,12 @@ Hugging Face Hub id. No code that comes with a model is ever run, and no pickle 
 from __future__ import annotations
 
 import importlib.util
+import io
 import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,11 +89,16 @@ def _load_model(place: _Place) -> Any:
     folder = Path(place.name)
     if any(folder.glob(PATTERN)):
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32)
-        model.load_state_dict(read_shards(folder), strict=False)  # a tied head is not stored
+        weights = read_shards(folder)
+        if model.config.tie_word_embeddings:
+            weights["lm_head.weight"] = weights["transformer.wte.weight"]  # stored once
+        model.load_state_dict(weights)
         model.generation_config = GenerationConfig.from_pretrained(folder)
         return model
-    model = AutoModelForCausalLM.from_pretrained(place.name, dtype=torch.float32, **place.arguments)
-    return _plain(model) if place.gguf_file else model
+    if place.gguf_file:
+        with redirect_stderr(io.StringIO()):  # a bar that nothing else turns off
+            return _plain(AutoModelForCausalLM.from_pretrained(place.name, dtype=torch.float32, **place.arguments))
+    return AutoModelForCausalLM.from_pretrained(place.name, dtype=torch.float32, **place.arguments)
 
 
 def load_tokenizer(spec: str | Path) -> Any:
@@ -100,11 +106,10 @@ def load_tokenizer(spec: str | Path) -> Any:
 
     Raises what `load_base` raises.
     """
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoTokenizer
 
     place = _find(spec)
     with _explained(spec), quiet_transformers():
-        config = AutoConfig.from_pretrained(place.name, **place.arguments)
         # Sides set later as attributes would not be saved with the tokenizer.
         sides = {"padding_side": "left", "truncation_side": "left"}
         tokenizer = AutoTokenizer.from_pretrained(place.name, **sides, **place.arguments)
@@ -114,13 +119,20 @@ def load_tokenizer(spec: str | Path) -> Any:
     if not tokenizer.is_fast:
         raise BadBase(f"expected {str(spec)!r} to have a fast tokenizer (tokenizer.json), found a slow one.")
     own = tokenizer.chat_template
-    if not carries_persona(own) and (own is None or config.model_type in GPT2_FAMILY):
+    if not carries_persona(own) and (own is None or _model_type(place, spec) in GPT2_FAMILY):
         if tokenizer.eos_token is None:
             raise BadBase(f"expected {str(spec)!r} to have an end-of-text token or a chat template, found neither.")
         if own is not None:
             log.info("the chat template of %s knows no persona; using Personable's", spec)
         tokenizer.chat_template = GPT2_TEMPLATE
     return tokenizer
+
+
+def _model_type(place: _Place, spec: str | Path) -> str:
+    from transformers import AutoConfig
+
+    with _explained(spec), quiet_transformers():
+        return str(AutoConfig.from_pretrained(place.name, **place.arguments).model_type)
 
 
 def _find(spec: str | Path) -> _Place:
@@ -167,7 +179,8 @@ def _convert_gguf(file: Path, folder: Path) -> None:
 
     _require_gguf(file)
     base = load_base(file, device="cpu")
-    base.model.to(torch.float16).save_pretrained(folder)
+    with quiet_transformers():
+        base.model.to(torch.float16).save_pretrained(folder)
     base.tokenizer.save_pretrained(folder)
 
 
@@ -187,6 +200,10 @@ def quiet_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
+def _is_local(spec: str | Path) -> bool:
+    return str(spec) in ("starter", smollm2.SPEC) or Path(spec).expanduser().exists()
+
+
 class _explained:  # noqa: N801  (used as a verb in `with`)
     """Turns what transformers and the Hub raise into a PersonableError that says what was tried and what to do."""
 
@@ -200,7 +217,8 @@ class _explained:  # noqa: N801  (used as a verb in `with`)
         if error is None or not isinstance(error, Exception) or isinstance(error, PersonableError):
             return
         first_line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        if Path(self.spec).expanduser().exists() or str(self.spec) == "starter":
+        from_hub = isinstance(error, OSError) and not _is_local(self.spec)
+        if not from_hub:
             raise BadBase(
                 f"expected a causal language model and its tokenizer in {str(self.spec)!r}, found: {first_line} "
                 "Next: check that config.json, tokenizer and weights (safetensors) are whole."

@@ -303,10 +303,12 @@ def _print_demonstration(found: Demonstration) -> None:
         for label, reply in (("before", exchange.before), ("after ", exchange.after)):
             console.print(Padding(Text(f"{label}  {reply}", style="dim" if label == "before" else ""), (0, 0, 0, 2)))
     trained = found.trained
-    console.print(
-        f"\nreply perplexity on the bundled validation dialogues: {trained.first_perplexity:.2f} before, "
-        f"{trained.best_perplexity:.2f} after (lower is better)"
-    )
+    if trained.first_perplexity is not None and trained.best_perplexity is not None:
+        console.print(
+            f"\nreply perplexity on bundled dialogues it did not learn from: {trained.first_perplexity:.2f} before, "
+            f"{trained.best_perplexity:.2f} after (lower is better)",
+            soft_wrap=True,
+        )
     console.print(f"loss curve: {trained.run / 'loss.png'}")
     console.print(f"the run:    {trained.run} ({trained.seconds:.0f} s of training)")
 

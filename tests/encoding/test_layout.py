@@ -183,3 +183,12 @@ def test_a_template_that_cannot_be_learnt_from_is_refused(template: str, complai
 def test_a_budget_without_room_for_a_reply_is_refused() -> None:
     with pytest.raises(EncodingError, match="between 1 and 31"):
         Budget(32, reply_tokens=32)
+
+
+def test_vocabularies_with_runs_of_spaces_as_tokens_keep_their_spaces() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens(["  ", "    ", " <odd>"])
+    dialogue = said("two  spaces and    four", "and <odd>, too <odd>")
+    text = tokenizer.decode(encode_dialogue(dialogue, tokenizer, ROOMY).input_ids)
+    assert "two  spaces and    four" in text
+    assert "and < odd>, too < odd>" in text

@@ -91,7 +91,7 @@ def test_what_cannot_be_learnt_is_left_out_and_counted(caplog) -> None:
     endless = spoken(1, 2).then(Speaker.PARTNER, "word " * 400).then(Speaker.PERSONA, "yes")
     dataset = DialogueDataset([silent, endless, spoken(2, 2)], layout(192))
     assert len(dataset) == 1
-    assert "left out 1 of 3 dialogues" in caplog.text
+    assert "left out 2 of 3 dialogues" in caplog.text
 
 
 def test_a_persona_larger_than_its_share_is_reported_once(caplog) -> None:

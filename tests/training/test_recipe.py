@@ -10,6 +10,7 @@ import pytest
 from personable.errors import RecipeError
 from personable.training import make_recipe, read_recipe
 from personable.training.recipe import TRAINING_RESERVED, parse_changes, write_recipe
+from personable.training.run import _use_one_gpu
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
@@ -133,3 +134,14 @@ def test_saving_follows_evaluating() -> None:
     assert (chosen["save_strategy"], chosen["save_steps"]) == ("steps", 7)
     without = make_recipe({"training": {"eval_strategy": "no"}}).training_arguments
     assert not without["load_best_model_at_end"]
+
+
+def test_several_gpus_in_one_process_are_left_to_torchrun(caplog) -> None:
+    class FourGpus:
+        _n_gpu = 4
+        n_gpu = property(lambda self: self._n_gpu)
+
+    arguments: Any = FourGpus()
+    _use_one_gpu(arguments)
+    assert arguments.n_gpu == 1
+    assert "torchrun --nproc-per-node 4" in caplog.text

@@ -21,7 +21,6 @@ class Collator:
     pad_id: int
     padding_side: str = "right"
     """Right for scoring and training, left for generation."""
-    multiple_of: int = 1
 
     def __call__(self, encoded: Sequence[EncodedDialogue]) -> dict[str, torch.Tensor]:
         """Tensors of shape (dialogues, tokens): input_ids, attention_mask, position_ids, labels (int64).
@@ -29,7 +28,6 @@ class Collator:
         `labels` hold the id at each learnt token and IGNORED elsewhere, unshifted, as transformers expects.
         """
         longest = max(len(one.input_ids) for one in encoded)
-        longest += -longest % self.multiple_of
         shape = (len(encoded), longest)
         batch = {
             "input_ids": torch.full(shape, self.pad_id),

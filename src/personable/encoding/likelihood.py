@@ -179,7 +179,10 @@ class Surprise:
     @property
     def perplexity(self) -> float:
         """exp(mean nats per learnt token); >= 1, lower is better; nan without tokens. Jelinek et al. 1977."""
-        return math.exp(self.nats / self.tokens) if self.tokens else math.nan
+        if not self.tokens:
+            return math.nan
+        mean = self.nats / self.tokens
+        return math.exp(mean) if mean < 700 else math.inf  # beyond what a float holds
 
 
 @torch.inference_mode()

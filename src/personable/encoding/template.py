@@ -45,8 +45,9 @@ def carries_persona(template: str | None) -> bool:
 
 def special_texts(tokenizer: Any) -> tuple[str, ...]:
     """Strings that the tokenizer would turn into one special token wherever they stand, longest first."""
-    added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
-    return tuple(sorted(added | set(tokenizer.all_special_tokens), key=lambda text: (-len(text), text)))
+    added = {str(token) for token in tokenizer.added_tokens_decoder.values()} | set(tokenizer.all_special_tokens)
+    # Some vocabularies add runs of spaces as tokens; those stand for nothing but spaces.
+    return tuple(sorted((text for text in added if text.strip()), key=lambda text: (-len(text), text)))
 
 
 def defuse(text: str, specials: tuple[str, ...]) -> str:
@@ -55,8 +56,9 @@ def defuse(text: str, specials: tuple[str, ...]) -> str:
     while changed:  # breaking one string can, in theory, complete another
         changed = False
         for special in specials:
-            if len(special) > 1 and special in text:
-                text = text.replace(special, f"{special[0]} {special[1:]}")
+            core = special.strip()
+            if len(core) > 1 and core in text:
+                text = text.replace(core, f"{core[0]} {core[1:]}")
                 changed = True
     return text
 

@@ -37,6 +37,8 @@ class DialogueDataset(Dataset[EncodedDialogue]):
     """Dialogues with something to learn, each within the context.
 
     A dialogue longer than the context becomes several, each with the persona before it, so that every reply is learnt.
+    Left out whole, counted in a warning: dialogues without replies, with an empty turn, or with one exchange that is
+    longer than the context by itself.
     """
 
     def __init__(
@@ -46,19 +48,23 @@ class DialogueDataset(Dataset[EncodedDialogue]):
         self.shuffle_persona_seed = shuffle_persona_seed
         self.epoch = 0
         self.dialogues: list[Dialogue] = []
-        too_long = 0
+        left_out = 0
         personas_too_long = {
             d.persona for d in dialogues if _persona_may_be_cut(d, layout) and _cuts_persona(d, layout)
         }
         with _without_a_line_for_each_cut():
             for dialogue in dialogues:
                 try:
-                    self.dialogues += _windows(dialogue, layout)
+                    windows = _windows(dialogue, layout)
                 except EncodingError:
-                    too_long += 1
-        if too_long:
+                    windows = []
+                self.dialogues += windows
+                left_out += not windows
+        if left_out:
             log.warning(
-                "left out %d of %d dialogues: too long for the context, or an empty turn", too_long, len(dialogues)
+                "left out %d of %d dialogues: no reply, an empty turn, or an exchange longer than the context",
+                left_out,
+                len(dialogues),
             )
         if personas_too_long:
             log.warning(
@@ -134,7 +140,7 @@ def _windows(dialogue: Dialogue, layout: Layout) -> list[Dialogue]:
             begin = _next_partner_turn(rest, begin)
         windows[-1] = replace(rest, turns=rest.turns[begin:])
         rest = replace(rest, turns=rest.turns[:begin])
-    return windows
+    return [window for window in windows if window.replies or layout.learn_partner]
 
 
 def _next_partner_turn(dialogue: Dialogue, begin: int) -> int:

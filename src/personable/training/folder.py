@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 import shutil
 from datetime import UTC, datetime
@@ -137,7 +136,7 @@ def start_run(recipe: Recipe, data: list[str], checkpoint: Path | None) -> None:
             f"expected the dialogues that {run} began with, found that {' '.join(recipe.data.train)} "
             f"{' '.join(recipe.data.validation)} changed since. Next: put them back, or start anew with --overwrite."
         )
-    marker = {"started": now, "resumed_at_steps": [], **marker, "data": data, "process": os.getpid()}
+    marker = {"started": now, "resumed_at_steps": [], **marker, "data": data}
     if checkpoint:
         marker["resumed_at_steps"] = [*marker["resumed_at_steps"], step_of(checkpoint)]
     try:

@@ -111,6 +111,11 @@ TRAINING_RESERVED = {
     "include_num_input_tokens_seen": "learnt tokens are always counted",
     "label_names": "labels are Personable's own",
     "push_to_hub": "publish a finished run instead",
+    "hub_token": "a secret does not belong in a recipe; set HF_TOKEN",
+    "hub_model_id": "publish a finished run instead",
+    "label_smoothing_factor": "replies are learnt as they are",
+    "batch_eval_metrics": "perplexity is token-weighted over all batches",
+    "prediction_loss_only": "perplexity needs the token counts",
 }
 
 

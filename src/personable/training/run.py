@@ -97,8 +97,9 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> T
     validation_set = DialogueDataset(dialogues.validation, layout)
     for name, dataset in (("training", train_set), ("validation", validation_set)):
         if not len(dataset):
+            sources = recipe.data.validation if name == "validation" and recipe.data.validation else recipe.data.train
             raise DataError(
-                f"expected {name} dialogues with replies to learn, found none in {' '.join(recipe.data.train)}. Next: "
+                f"expected {name} dialogues with replies to learn, found none in {' '.join(sources)}. Next: "
                 "look with personable data inspect"
                 + (", or name data.validation." if name == "validation" and not recipe.data.validation else ".")
             )
@@ -197,8 +198,15 @@ def _read(recipe: Recipe, *, seed: int) -> _Dialogues:
     else:
         split = split_dialogues(train, validation_share=data.validation_share, seed=seed)
         train, validation = split.train, split.validation
-        if data.max_validation_dialogues is not None:
-            validation = validation[: data.max_validation_dialogues]
+        if split.left_out:
+            log.warning(
+                "left out %d of %d dialogues that share a conversation or a persona with both training and validation",
+                len(split.left_out),
+                len(train) + len(validation) + len(split.left_out),
+            )
+        most = data.max_validation_dialogues
+        if most is not None and most < len(validation):
+            validation = tuple(random.Random(seed).sample(validation, most))
     if data.max_dialogues is not None and data.max_dialogues < len(train):
         train = tuple(random.Random(seed).sample(train, data.max_dialogues))
     return _Dialogues(train, validation)
@@ -222,7 +230,7 @@ def _training_arguments(recipe: Recipe) -> TrainingArguments:
             chosen.setdefault(new, chosen.pop(old))
     chosen.setdefault("dataloader_pin_memory", torch.accelerator.is_available())  # else torch warns of it
     try:
-        return TrainingArguments(
+        arguments = TrainingArguments(
             output_dir=str(recipe.run / CHECKPOINTS),
             report_to=[],
             disable_tqdm=True,
@@ -231,6 +239,19 @@ def _training_arguments(recipe: Recipe) -> TrainingArguments:
         )
     except (TypeError, ValueError, ImportError) as error:
         raise RecipeError(f"transformers.TrainingArguments refuses the recipe's `training`: {error}") from error
+    _use_one_gpu(arguments)
+    return arguments
+
+
+def _use_one_gpu(arguments: TrainingArguments) -> None:
+    """With several in one process Trainer would copy the model to each, and copies know nothing of learnt places."""
+    if arguments.n_gpu > 1:
+        log.warning(
+            "found %d GPUs and use one; for all of them: torchrun --nproc-per-node %d --no-python personable train ...",
+            arguments.n_gpu,
+            arguments.n_gpu,
+        )
+        arguments._n_gpu = 1
 
 
 def _trainer(

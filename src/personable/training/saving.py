@@ -8,6 +8,7 @@ from typing import Any
 
 import transformers
 
+from personable.encoding import turn_end_ids
 from personable.encoding.batches import pad_id_of
 
 
@@ -23,12 +24,13 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, generation: dict[str
     if hasattr(config, "task_specific_params"):
         del config.task_specific_params  # DialoGPT's leftover: conversational defaults that some tools obey
     config.use_cache = True  # Trainer turns it off
+    ends = sorted(turn_end_ids(tokenizer))  # not every template closes replies with the tokenizer's EOS
     greedy = generation["temperature"] == 0
     sampling = {"do_sample": not greedy} | {
         key: value for key, value in generation.items() if not (greedy and key in ("temperature", "top_p", "top_k"))
     }
     model.generation_config = transformers.GenerationConfig(
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=ends[0] if len(ends) == 1 else ends,
         pad_token_id=pad_id_of(tokenizer),
         bos_token_id=tokenizer.bos_token_id,
         **sampling,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +76,4 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
 
 def _reply_metrics(prediction: EvalPrediction) -> dict[str, float]:
     surprise = Surprise(float(prediction.predictions.sum()), int(prediction.label_ids.sum()))
-    loss = surprise.nats / max(surprise.tokens, 1)
-    # A model that has diverged can lose more nats than exp() has room for.
-    return {"loss": loss, "reply_perplexity": surprise.perplexity if loss < 700 else math.inf}
+    return {"loss": surprise.nats / max(surprise.tokens, 1), "reply_perplexity": surprise.perplexity}
