@@ -71,7 +71,7 @@ def main() -> None:
         rows.append({"layout": name, **measured(base, valid), "seconds": round(time.monotonic() - started)})
         print(json.dumps(rows[-1]), flush=True)
     if given.json_path:
-        settings = {key: str(value) for key, value in vars(given).items()}
+        settings = {key: value for key, value in vars(given).items() if key != "json_path"}
         given.json_path.write_text(
             json.dumps({"settings": settings, "layouts": rows}, indent=2) + "\n", encoding="utf-8"
         )

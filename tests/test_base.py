@@ -107,6 +107,12 @@ def test_a_spec_that_can_be_nothing_is_explained(spec: str) -> None:
         load_base(spec)
 
 
+@pytest.mark.parametrize("spec", ["~nobody-of-that-name/run", "x" * 300])
+def test_a_spec_that_cannot_be_looked_up_is_explained(spec: str) -> None:
+    with pytest.raises(BaseNotFound, match="check the path"):
+        load_base(spec)
+
+
 def test_an_unreachable_hub_names_the_ways_out(monkeypatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(BaseNotFound) as caught:

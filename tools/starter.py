@@ -2,7 +2,6 @@
 
     python tools/starter.py blank runs/starter-blank --vocabulary FOLDER --embeddings SmolLM2-135M-Instruct.Q4_1.gguf
     personable train recipes/starter-general.yaml
-    personable train recipes/starter-persona.yaml
     personable train recipes/starter.yaml
     python tools/starter.py ship runs/starter
 

@@ -143,7 +143,7 @@ def _find(spec: str | Path) -> _Place:
         return _Place(str(starter.MODEL))
     if str(spec) == smollm2.SPEC:
         return _Place(str(smollm2.model_folder(_convert_gguf)))
-    path = Path(spec).expanduser()
+    path = _expanded(spec)
     if path.is_file() and path.suffix == ".gguf":
         _require_gguf(path)
         return _Place(str(path.parent), gguf_file=path.name)
@@ -200,8 +200,21 @@ def quiet_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _is_local(spec: str | Path) -> bool:
-    return str(spec) in ("starter", smollm2.SPEC) or Path(spec).expanduser().exists()
+def is_local(spec: str | Path) -> bool:
+    """Whether `spec` names something on this machine, not on the Hub. Raises BaseNotFound like `load_base`."""
+    return str(spec) in ("starter", smollm2.SPEC) or _expanded(spec).exists()
+
+
+def _expanded(spec: str | Path) -> Path:
+    """The path that a spec may be. Raises BaseNotFound for one that the system will not even look up."""
+    try:
+        path = Path(spec).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BaseNotFound(
+            f"expected a base or run, found {str(spec)[:80]!r}: {error}. Next: check the path."
+        ) from error
+    return path
 
 
 class _explained:  # noqa: N801  (used as a verb in `with`)
@@ -217,7 +230,7 @@ class _explained:  # noqa: N801  (used as a verb in `with`)
         if error is None or not isinstance(error, Exception) or isinstance(error, PersonableError):
             return
         first_line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        from_hub = isinstance(error, OSError) and not _is_local(self.spec)
+        from_hub = isinstance(error, OSError) and not is_local(self.spec)
         if not from_hub:
             raise BadBase(
                 f"expected a causal language model and its tokenizer in {str(self.spec)!r}, found: {first_line} "

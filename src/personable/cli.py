@@ -163,7 +163,7 @@ def split(
     detokenise: DetokeniseOption = False,
     max_bad: MaxBadOption = 0,
 ) -> None:
-    """Cut a corpus in two files that share no conversation and no persona."""
+    """Cut a corpus in two files that share no conversation and no persona that replies."""
     if not 0 < share < 1:
         raise typer.BadParameter(f"{share} is not between 0 and 1", param_hint="--share")
     with working(f"splitting {path}"), _skipping_explained():

@@ -5,8 +5,11 @@ Standard library only, so that reading and checking data never waits for torch.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 class Speaker(StrEnum):
@@ -61,3 +64,8 @@ class Dialogue:
     def then(self, speaker: Speaker, text: str) -> Dialogue:
         """This dialogue with one more turn at its end."""
         return replace(self, turns=(*self.turns, Turn(speaker, text)))
+
+
+def split_sentences(text: str) -> list[str]:
+    """The sentences of a text, such as several facts on one line: it is cut at white space after . ! or ?"""
+    return _SENTENCE_END.split(text)

@@ -87,3 +87,9 @@ def test_file_facts_and_name_add_up(tmp_path):
     (tmp_path / "a.yaml").write_text("name: Rita\nfacts: [i sail.]")
     assert chosen_persona(tmp_path / "a.yaml", [" i swim. ", " "], "") == Persona(("i sail.", "i swim."), "Rita")
     assert chosen_persona(None, ["i swim."], "Sue") == Persona(("i swim.",), "Sue")
+
+
+@pytest.mark.parametrize("file", ["~nobody-of-that-name", "a" * 300 + ".jsonl"])
+def test_the_persona_of_a_path_that_cannot_be_is_refused(file):
+    with pytest.raises(DataError, match="expected a path, found"):
+        chosen_persona(file, [], "")

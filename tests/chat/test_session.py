@@ -121,6 +121,41 @@ def test_loading_a_corpus_does_not_let_save_overwrite_it(pipe, tmp_path):
     ]
 
 
+@pytest.mark.parametrize("command", ["/persona", "/save", "/load"])
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        (
+            "i am somebody " * 40,
+            "found 'i am somebody i am somebody i am somebody i am somebody i...': File name too long",
+        ),
+        ("a" * 300 + ".jsonl", "File name too long"),
+        ("~nobody-of-that-name", "found '~nobody-of-that-name': Could not determine home directory."),
+        ("~nobody-of-that-name/a.jsonl", "Could not determine home directory."),
+        ("a\0b.jsonl", "embedded null byte"),
+        ("circle", "found 'circle': Too many levels of symbolic links"),
+    ],
+)
+def test_a_path_that_cannot_be_is_refused_and_the_chat_goes_on(pipe, tmp_path, monkeypatch, command, path, found):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "circle").symlink_to("circle")
+    session, lines, _ = pipe("hi", f"{command} {path}", "what do you do")
+    assert lines[0] == "hello there"
+    assert lines[1].startswith("error: expected a path, found ")
+    assert found in lines[1]
+    assert lines[2] == "i sail boats"
+    assert len(session.conversation.turns) == 4
+
+
+def test_a_tilde_is_the_home_of_whoever_types_it(pipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "sue.txt").write_text("i swim.")
+    session, lines, _ = pipe("hi", "/save ~/chat.jsonl", "/persona ~/sue.txt", "/load ~/chat.jsonl")
+    assert lines[1] == f"saved 2 turns to {tmp_path / 'chat.jsonl'}"
+    assert lines[2] == "a new conversation with | a persona without a name | i swim."
+    assert session.conversation.persona == RITA
+
+
 def test_another_persona_starts_anew(pipe, tmp_path):
     (tmp_path / "sue.yaml").write_text("name: Sue\nfacts: [i swim.]")
     session, lines, _ = pipe("hi", "/persona OLEG", "hi", "/persona")

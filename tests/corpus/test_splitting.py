@@ -10,9 +10,13 @@ from personable.dialogue import Dialogue, Persona, Speaker, Turn
 from personable.errors import DataError
 
 
-def dialogue(persona: int | None, conversation: str, text: str = "") -> Dialogue:
-    facts = () if persona is None else (f"I am {persona}.", "I ski.")
-    return Dialogue(Persona(facts), (Turn(Speaker.PARTNER, text or conversation),), conversation=conversation)
+def dialogue(persona: int | None, conversation: str, text: str = "", partner: int | None = None) -> Dialogue:
+    turns = (Turn(Speaker.PARTNER, text or conversation),)
+    return Dialogue(numbered(persona), turns, numbered(partner), conversation)
+
+
+def numbered(persona: int | None) -> Persona:
+    return Persona(() if persona is None else (f"I am {persona}.", "I ski."))
 
 
 def everyone(split: Split) -> list[Dialogue]:
@@ -59,14 +63,18 @@ def test_one_large_group_is_cut_through_its_personas() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.none() | st.integers(0, 8), st.integers(0, 12)), min_size=2, max_size=40),
+    st.lists(
+        st.tuples(st.none() | st.integers(0, 8), st.integers(0, 12), st.none() | st.integers(0, 8)),
+        min_size=2,
+        max_size=40,
+    ),
     st.floats(0.05, 0.95),
     st.integers(0, 3),
 )
-def test_no_persona_and_no_conversation_is_on_both_sides(
-    drawn: list[tuple[int | None, int]], share: float, seed: int
+def test_no_conversation_and_no_persona_that_replies_is_on_both_sides(
+    drawn: list[tuple[int | None, int, int | None]], share: float, seed: int
 ) -> None:
-    dialogues = [dialogue(persona, f"c{conversation}") for persona, conversation in drawn]
+    dialogues = [dialogue(persona, f"c{conversation}", partner=partner) for persona, conversation, partner in drawn]
     try:
         split = split_dialogues(dialogues, validation_share=share, seed=seed)
     except DataError:
@@ -76,7 +84,9 @@ def test_no_persona_and_no_conversation_is_on_both_sides(
     assert train
     assert validation
     assert {each.conversation for each in train}.isdisjoint(each.conversation for each in validation)
-    assert {each.persona for each in train if each.persona.facts}.isdisjoint(each.persona for each in validation)
+    replying = {each.persona for each in validation if each.persona.facts}
+    assert replying.isdisjoint(each.persona for each in train)
+    assert replying.isdisjoint(each.partner_persona for each in train)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -1.0, float("nan")])

@@ -271,10 +271,13 @@ def test_arguments_that_contradict_each_other_are_explained(base, data, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-def test_bf16_is_left_alone_where_it_would_be_emulated() -> None:
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    assert bf16_helps() is False
+@pytest.mark.parametrize(("gpu", "computed"), [(True, True), (True, False), (False, True)])
+def test_bf16_is_left_alone_where_it_would_be_emulated(monkeypatch, gpu, computed) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or computed
+    )
+    assert bf16_helps() is (gpu and computed)
 
 
 def test_dropout_reaches_every_layer(base, data, tmp_path, caplog) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from transformers.utils import logging as transformers_logging
-
+from personable.base import is_local, quiet_transformers
+from personable.chat.paths import typed_path
 from personable.chat.personas import bundled_personas, names_of, read_persona
 from personable.chat.screen import PlainScreen, Screen, TerminalScreen
 from personable.chat.session import Session, described
@@ -51,7 +51,7 @@ def chat(
 def chosen_persona(file: str | Path | None, facts: Sequence[str], name: str) -> Persona:
     """The persona of a file, of facts, or of both together; without either, the first of those that come along."""
     if file is not None:
-        read = read_persona(Path(file).expanduser())
+        read = read_persona(typed_path(str(file)))
         return Persona((*read.facts, *_sentences(facts)), name or read.name)
     if _sentences(facts):
         return Persona(_sentences(facts), name)
@@ -60,9 +60,9 @@ def chosen_persona(file: str | Path | None, facts: Sequence[str], name: str) -> 
 
 
 def _loaded(run: str | Path, screen: Screen) -> Bot:
-    if run != "starter" and not Path(run).expanduser().exists():
+    if not is_local(run):
         return load(run)  # it may have to be downloaded, which shows bars of its own
-    with screen.busy(f"loading {run}"), _progress_bars_off():
+    with screen.busy(f"loading {run}"), quiet_transformers():
         return load(run)
 
 
@@ -78,18 +78,6 @@ def _screen_for_standard_streams(persona_names: Sequence[str]) -> Screen:
             # A byte that is no text in this locale, or a character that it lacks, must not end the chat.
             stream.reconfigure(errors="replace")
     return PlainScreen(sys.stdin, sys.stdout, sys.stderr)
-
-
-@contextmanager
-def _progress_bars_off() -> Iterator[None]:
-    """transformers draws one for the weights, and leaves it on the screen."""
-    were_on = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if were_on:
-            transformers_logging.enable_progress_bar()
 
 
 @contextmanager

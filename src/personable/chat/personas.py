@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from personable import starter
+from personable.chat.paths import typed_path
 from personable.corpus import iter_dialogues
 from personable.dialogue import Persona
 from personable.errors import DataError
@@ -47,13 +48,13 @@ def bundled_personas() -> tuple[Persona, ...]:
 def find_persona(name_or_path: str, among: Sequence[Persona]) -> Persona:
     """The persona of that name, else of that file, else the only one whose name begins so.
 
-    Raises DataError, with the names there are, for none of these.
+    Raises DataError for none of these, with the names there are unless it cannot be a path at all.
     """
     wanted = name_or_path.casefold()
     for persona in among:
         if persona.name and persona.name.casefold() == wanted:
             return persona
-    path = Path(name_or_path).expanduser()
+    path = typed_path(name_or_path)
     if path.exists():
         return read_persona(path)
     begin_so = [persona for persona in among if persona.name.casefold().startswith(wanted)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from personable.chat.commands import help_text, parse_command
 from personable.chat.conversation import Conversation, load_conversation, save_conversation
+from personable.chat.paths import typed_path
 from personable.chat.personas import find_persona, names_of
 from personable.chat.screen import Screen, name_of
 from personable.dialogue import Dialogue, Persona
@@ -143,12 +144,13 @@ class Session:
     def save(self, path: str) -> None:
         """Writes the conversation, without a path where it was written or read last.
 
-        Raises ChatError rather than write over a file that this chat has not written or read.
+        Raises ChatError rather than write over a file that this chat has not written or read, DataError where
+        it cannot be written.
         """
-        file = Path(path).expanduser() if path else self._file
+        file = typed_path(path) if path else self._file
         if file is None:
             raise ChatError("expected /save FILE, found /save alone")
-        if file.exists() and file != self._file:
+        if file != self._file and file.exists():
             raise ChatError(f"{file} is already there. Next: choose another name")
         save_conversation(self.conversation, file)
         self._file = file
@@ -156,7 +158,7 @@ class Session:
 
     def load(self, path: str) -> None:
         """Goes on with a saved conversation. Raises ChatError or DataError for a file that holds none."""
-        file = Path(path).expanduser()
+        file = typed_path(path)
         loaded, dialogues = load_conversation(file)
         self.conversation, self._file = loaded, file if dialogues == 1 else None
         first = "" if dialogues == 1 else f", the first of {dialogues} dialogues"

@@ -5,15 +5,13 @@ The persona is the system message.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from personable.corpus.conversations import conversation_key
 from personable.corpus.places import Place, dialogue, shown, text
-from personable.dialogue import Dialogue, Persona, Speaker, Turn
+from personable.dialogue import Dialogue, Persona, Speaker, Turn, split_sentences
 
 _SPEAKERS = {"user": Speaker.PARTNER, "assistant": Speaker.PERSONA}
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _ID_KEYS = ("conversation", "conv_id", "conversation_id")
 
 
@@ -45,7 +43,7 @@ def parse_messages(place: Place, record: Mapping[str, object]) -> list[Dialogue]
 def facts_of(system: str) -> tuple[str, ...]:
     """The facts of a system message: its lines, or its sentences where it is a single line."""
     lines = [line.strip() for line in system.strip().splitlines() if line.strip()]
-    return tuple(lines if len(lines) > 1 else _SENTENCE_END.split(lines[0]) if lines else ())
+    return tuple(lines if len(lines) > 1 else split_sentences(lines[0]) if lines else ())
 
 
 def conversation_id(place: Place, record: Mapping[str, object], *keys: str) -> str:

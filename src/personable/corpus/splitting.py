@@ -14,7 +14,7 @@ from personable.errors import DataError
 
 @dataclass(frozen=True)
 class Split:
-    """Two parts that share no conversation and no persona."""
+    """Two parts that share no conversation and no persona that replies."""
 
     train: tuple[Dialogue, ...]
     validation: tuple[Dialogue, ...]
@@ -29,8 +29,8 @@ def split_dialogues(dialogues: Iterable[Dialogue], *, validation_share: float, s
     facts in any order, on either side). Whole groups go to one part, and the dialogues keep their order. Where the
     groups are too large for that, as in Synthetic-Persona-Chat, where nearly all hang together, validation gets a share
     of the personas, and dialogues of other personas that tell a validation conversation or have a validation persona as
-    partner are left out. (The partner of a validation dialogue may then play a persona of the training part; it is
-    never shown to a model.)
+    partner are left out. The partner of a validation dialogue may then play a persona of the training part: to leave
+    those out as well would leave little to validate with, and a model never reads who the partner plays.
 
     Raises DataError if either part would be empty.
     """

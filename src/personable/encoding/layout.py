@@ -10,19 +10,16 @@ go, the last partner turn stays.
 from __future__ import annotations
 
 import logging
-import re
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from personable.dialogue import Dialogue, Persona, Speaker
+from personable.dialogue import Dialogue, Persona, Speaker, split_sentences
 from personable.encoding.template import as_messages, content_spans, render
 from personable.errors import BadBase, EncodingError
 
 log = logging.getLogger(__name__)
-
-SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +223,7 @@ def _fit_persona(dialogue: Dialogue, tokenizer: Any, budget: Budget) -> tuple[Di
     kept: list[str] = []
     cut: list[str] = []
     for fact in persona.facts:
-        sentences = SENTENCE_END.split(fact.strip())
+        sentences = split_sentences(fact.strip())
         whole = ""
         for count in range(len(sentences), 0, -1):
             part = " ".join(sentences[:count])

@@ -17,7 +17,7 @@ from personable.errors import BadBase, EncodingError
 Message = dict[str, str]
 
 # Speaker marks instead of bare alternation: a reader can tell who speaks after turns were dropped or one speaker went
-# twice; measured by benchmarks/layouts.py. Only what transformers, vLLM, llama.cpp and plain jinja2 all parse.
+# twice; measured: benchmarks/results/layouts.json. Only what transformers, vLLM, llama.cpp and plain jinja2 all parse.
 GPT2_TEMPLATE = (
     "{%- for message in messages -%}"
     "{%- if message['role'] == 'system' -%}{{ message['content'] | trim + eos_token }}"
