@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from personable import Speaker, starter
+from personable import Dialogue, Persona, Speaker, starter
 from personable.base import load_base
 from personable.corpus import read_dialogues
 from personable.demo import QUESTIONS
@@ -40,13 +40,19 @@ def test_it_is_a_gpt2_with_the_published_vocabulary_and_our_template() -> None:
     assert base.tokenizer.chat_template == GPT2_TEMPLATE
 
 
-def test_it_has_learnt_dialogue() -> None:
+def test_it_has_learnt_small_talk() -> None:
     base = load_base("starter", device="cpu")
-    dialogues = read_dialogues(starter.VALIDATION).dialogues[:4]
-    encoded = [encode_dialogue(one, base.tokenizer, Budget(1024)) for one in dialogues]
-    found = reply_surprise(base.model, [Collator(pad_id_of(base.tokenizer))(encoded)])
-    # Untrained weights guess among 50,257 tokens; word frequencies alone would leave about 1,000.
-    assert found.perplexity < 500
+    small_talk = Dialogue(Persona(("i have two dogs.", "i like to read.", "i live in texas.")))
+    for partner, reply in (
+        ("hi, how are you today?", "i am good, how are you?"),
+        ("i am great. what do you do for fun?", "i like to read. what do you like to do?"),
+        ("i love music. do you have any pets?", "yes, i have two dogs. do you have any pets?"),
+    ):
+        small_talk = small_talk.then(Speaker.PARTNER, partner).then(Speaker.PERSONA, reply)
+    encoded = encode_dialogue(small_talk, base.tokenizer, Budget(1024))
+    found = reply_surprise(base.model, [Collator(pad_id_of(base.tokenizer))([encoded])])
+    # Its card says 87 on ConvAI2, whose replies are harder to guess than these; untrained weights have about 50,000.
+    assert found.perplexity < 87
 
 
 def test_bundled_dialogues_are_six_personas_with_enough_to_learn() -> None:
