@@ -98,6 +98,17 @@ def test_what_dialogpt_left_in_its_configuration_goes(data, tmp_path) -> None:
     assert "task_specific_params" not in (tmp_path / "run" / "config.json").read_text()
 
 
+def test_a_run_too_short_to_log_or_evaluate_is_finished_all_the_same(base, data, tmp_path) -> None:
+    recipe = small_recipe(
+        base, data, tmp_path, max_steps=1, logging_steps=50, eval_strategy="no", save_strategy="no",
+        eval_on_start=False, load_best_model_at_end=False,
+    )  # fmt: skip
+    done = train(recipe)
+    assert (done.first_perplexity, done.best_perplexity) == (None, None)
+    assert (tmp_path / "metrics.jsonl").read_text() == ""
+    assert load_base(tmp_path, device="cpu").spec == str(tmp_path)
+
+
 def test_greedy_sampling_is_saved_without_what_it_ignores(base, data, tmp_path) -> None:
     train(small_recipe(base, data, tmp_path, also={"generation": {"temperature": 0}}, max_steps=1))
     generation = json.loads((tmp_path / "generation_config.json").read_text())

@@ -46,7 +46,8 @@ class MetricsFile(TrainerCallback):  # type: ignore[misc]  # transformers ships 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Forgets what a lost stretch of an interrupted run wrote."""
         self._started, self._tokens_before = time.monotonic(), state.num_input_tokens_seen
-        if state.is_world_process_zero and self.path.exists():
+        if state.is_world_process_zero:
+            self.path.touch()  # a run too short to log anything has an empty one
             rows = [
                 row for row in read_metrics(self.path) if row["step"] <= state.global_step and state.global_step > 0
             ]
