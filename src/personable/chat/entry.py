@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from personable.base import is_local, quiet_transformers
@@ -15,6 +13,7 @@ from personable.chat.personas import bundled_personas, names_of, read_persona
 from personable.chat.screen import PlainScreen, Screen, TerminalScreen
 from personable.chat.session import Session, described
 from personable.dialogue import Persona
+from personable.encoding.layout import cuts_not_logged
 from personable.reply import Bot, Sampling, load
 
 
@@ -43,7 +42,7 @@ def chat(
     if screen.interactive:
         screen.answer(described(who))
         screen.hint("/help lists the commands, Ctrl-C stops a reply, Ctrl-D leaves")
-    with _warnings_left_to_the_screen():
+    with cuts_not_logged():  # the session says it on the screen
         session.run()
     return not session.failed
 
@@ -78,15 +77,3 @@ def _screen_for_standard_streams(persona_names: Sequence[str]) -> Screen:
             # A byte that is no text in this locale, or a character that it lacks, must not end the chat.
             stream.reconfigure(errors="replace")
     return PlainScreen(sys.stdin, sys.stdout, sys.stderr)
-
-
-@contextmanager
-def _warnings_left_to_the_screen() -> Iterator[None]:
-    """The session says itself what did not fit into the context, once; the log would say so at every reply."""
-    log = logging.getLogger("personable.encoding")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)

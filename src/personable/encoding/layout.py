@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -113,6 +114,17 @@ def encode_prompt(dialogue: Dialogue, tokenizer: Any, budget: Budget) -> Prompt:
 
     laid, dropped = _drop_oldest(fitted, lay_out, budget.prompt_tokens)
     return Prompt(tuple(laid.ids), dropped_turns=dropped, cut_facts=cut)
+
+
+@contextmanager
+def cuts_not_logged() -> Iterator[None]:
+    """Within it, no line is logged for a persona that is cut: for callers that say so themselves, once."""
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def turn_end_ids(tokenizer: Any) -> frozenset[int]:

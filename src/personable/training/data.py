@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from personable.dialogue import Dialogue, Speaker
 from personable.encoding import Budget, EncodedDialogue, encode_dialogue
+from personable.encoding.layout import cuts_not_logged
 from personable.errors import EncodingError
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class DialogueDataset(Dataset[EncodedDialogue]):
         personas_too_long = {
             d.persona for d in dialogues if _persona_may_be_cut(d, layout) and _cuts_persona(d, layout)
         }
-        with _without_a_line_for_each_cut():
+        with cuts_not_logged():
             for dialogue in dialogues:
                 try:
                     windows = _windows(dialogue, layout)
@@ -80,7 +80,7 @@ class DialogueDataset(Dataset[EncodedDialogue]):
 
     def __getitem__(self, index: int) -> EncodedDialogue:
         dialogue = self.dialogues[index]
-        with _without_a_line_for_each_cut():
+        with cuts_not_logged():
             if self.shuffle_persona_seed is not None:
                 try:
                     encoded = self.layout.encode(self._persona_shuffled(dialogue, index))
@@ -154,23 +154,11 @@ def _persona_may_be_cut(dialogue: Dialogue, layout: Layout) -> bool:
 
 
 def _cuts_persona(dialogue: Dialogue, layout: Layout) -> bool:
-    with _without_a_line_for_each_cut():
+    with cuts_not_logged():
         try:
             return bool(layout.encode(replace(dialogue, turns=dialogue.turns[-1:])).cut_facts)
         except EncodingError:
             return False
-
-
-@contextmanager
-def _without_a_line_for_each_cut() -> Iterator[None]:
-    """Within it, encoding does not log each persona it cuts: in every epoch anew, that would bury everything else."""
-    logger = logging.getLogger(encode_dialogue.__module__)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _size(dialogue: Dialogue) -> int:
