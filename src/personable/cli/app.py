@@ -1,0 +1,65 @@
+"""The command line: one command per verb, each a thin shell over the library function of the same name.
+
+Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+Nothing heavy is imported before a command needs it, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from personable.cli.chat import chat
+from personable.cli.data import data
+from personable.cli.screen import forget_stdout, say
+from personable.cli.train import demo, train
+from personable.errors import PersonableError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data, name="data")
+for _command, _example in (
+    (train, "personable train recipes/dialogpt-medium.yaml --set training.learning_rate=1e-5"),
+    (demo, "personable demo"),
+    (chat, "personable chat runs/rita --fact 'i sail boats.' --fact 'i have a cat named tom.'"),
+):
+    app.command(epilog=f"Example: {_example}")(_command)
+
+
+def main() -> None:
+    """Runs the command line and exits; a PersonableError becomes one message and exit code 1."""
+    try:
+        app()
+    except PersonableError as error:
+        say(str(error), label="error")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        forget_stdout()
+        sys.exit(1)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        try:
+            print(f"personable {version('personable')}")
+        except PackageNotFoundError:
+            print("personable (run from source, not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def personable(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Fine-tune DialoGPT on persona dialogues, measure it, talk with it."""
