@@ -13,7 +13,7 @@ import personable
 PACKAGE = Path(personable.__file__).parent
 ORDER = (
     *("dialogue", "errors", "starter", "corpus", "encoding", "shards", "smollm2", "base", "training", "reply"),
-    *("evaluation", "chat", "demo", "cli"),
+    *("evaluation", "publishing", "chat", "demo", "cli"),
 )
 WITHOUT_TORCH = ("dialogue", "errors", "starter", "corpus")
 STRANGERS = (("training", "reply"), ("reply", "training"))

@@ -1,0 +1,1 @@
+"""Run and dialogues -> numbers that can be trusted."""

@@ -1,0 +1,97 @@
+"""How sure a number is: percentile bootstrap over dialogues, and a paired one for two systems on the same dialogues."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personable.evaluation.metric import Measured, Score, Tally
+
+RESAMPLES = 1000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How far a second system lies from a first one, on the same dialogues."""
+
+    value: float
+    """Second minus first."""
+    interval: tuple[float, float] | None
+    """95 %; None where it cannot be had: fewer than two dialogues, or a metric that is no function of sums."""
+
+    @property
+    def real(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
+
+
+def score(measured: Measured, *, seed: int = 0) -> Score:
+    """The value with its 95 % confidence interval."""
+    tally = measured.tally
+    method, interval = "", None
+    if tally.jackknife is not None and len(tally.jackknife) > 1:
+        method, interval = "jackknife over dialogues", _jackknife_interval(tally)
+    elif tally.jackknife is None and len(tally.sums) > 1:
+        method = "bootstrap over dialogues"
+        interval = _percentiles(tally.combine(_weights(len(tally.sums), seed) @ tally.sums))
+    return Score(tally.value, interval, method if interval else "", measured.count, measured.counted)
+
+
+def difference(first: Measured, second: Measured, *, seed: int = 0) -> Difference:
+    """Second minus first, with a paired bootstrap: each resample takes the same dialogues of both.
+
+    Raises ValueError when the two were measured on different numbers of dialogues.
+    """
+    a, b = first.tally, second.tally
+    value = b.value - a.value
+    if a.jackknife is not None and b.jackknife is not None:
+        return Difference(value, _jackknife_difference(a, b))
+    if a.sums.shape[0] != b.sums.shape[0]:
+        raise ValueError(f"{first.metric.key}: measured on {len(a.sums)} dialogues and on {len(b.sums)}")
+    if len(a.sums) < 2:
+        return Difference(value, None)
+    weights = _weights(len(a.sums), seed)
+    return Difference(value, _percentiles(b.combine(weights @ b.sums) - a.combine(weights @ a.sums)))
+
+
+def _weights(dialogues: int, seed: int) -> NDArray[np.float64]:
+    """Shape (RESAMPLES, dialogues): how often each dialogue is drawn in each resample."""
+    draw = np.random.default_rng(seed)
+    return draw.multinomial(dialogues, np.full(dialogues, 1 / dialogues), size=RESAMPLES).astype(np.float64)
+
+
+def _percentiles(values: NDArray[np.float64]) -> tuple[float, float] | None:
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return None
+    tail = (1 - CONFIDENCE) / 2 * 100
+    low, high = np.percentile(values, (tail, 100 - tail))
+    return float(low), float(high)
+
+
+_Z = 1.959963984540054
+"""The standard normal's 97.5 % point."""
+
+
+def _jackknife_interval(tally: Tally) -> tuple[float, float] | None:
+    assert tally.jackknife is not None
+    return _around(tally.value, tally.jackknife)
+
+
+def _jackknife_difference(a: Tally, b: Tally) -> tuple[float, float] | None:
+    assert a.jackknife is not None
+    assert b.jackknife is not None
+    if len(a.jackknife) != len(b.jackknife) or len(a.jackknife) < 2:
+        return None
+    return _around(b.value - a.value, b.jackknife - a.jackknife)
+
+
+def _around(value: float, without: NDArray[np.float64]) -> tuple[float, float] | None:
+    """value ± 1.96 standard errors; the delete-one jackknife's, Efron and Stein 1981 (it errs on the wide side)."""
+    count = len(without)
+    error = math.sqrt((count - 1) / count * float(((without - without.mean()) ** 2).sum()))
+    return (value - _Z * error, value + _Z * error) if math.isfinite(error) else None

@@ -1,0 +1,1 @@
+"""Run folder -> model card, exports, the Hub."""
