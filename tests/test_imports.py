@@ -12,7 +12,19 @@ import personable
 
 PACKAGE = Path(personable.__file__).parent
 ORDER = (
-    *("dialogue", "errors", "starter", "corpus", "encoding", "shards", "smollm2", "base", "training", "reply"),
+    *(
+        "dialogue",
+        "errors",
+        "starter",
+        "corpus",
+        "encoding",
+        "shards",
+        "smollm2",
+        "base",
+        "provenance",
+        "training",
+        "reply",
+    ),
     *("evaluation", "publishing", "chat", "demo", "cli"),
 )
 WITHOUT_TORCH = ("dialogue", "errors", "starter", "corpus")

@@ -60,8 +60,9 @@ class Tally:
     combine: Callable[[Sums], Sums]
     """Shape (..., quantities) -> (...): the value for a total of rows; nan where nothing was counted."""
     jackknife: Sums | None = None
-    """Shape (dialogues,): the value without each dialogue, for a metric that is no function of sums (Distinct-n: drawing
-    a dialogue twice would lower it). With it the interval is the jackknife's, and `sums` is the one row of the whole."""
+    """Shape (dialogues,): the value without each dialogue, for a metric that is no function of sums (Distinct-n:
+    drawing a dialogue twice would lower it). With it the interval is the jackknife's, and `sums` is one row: the
+    whole."""
 
     @property
     def value(self) -> float:

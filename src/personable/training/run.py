@@ -35,6 +35,7 @@ from personable.dialogue import Dialogue
 from personable.encoding import Budget
 from personable.encoding.batches import Collator, pad_id_of
 from personable.errors import DataError, RecipeError, TrainingStopped
+from personable.provenance import hardware, peak_memory_bytes, versions
 from personable.training.adapting import bf16_helps, prepare
 from personable.training.data import DialogueDataset, Layout
 from personable.training.folder import CHECKPOINTS, RECORD, Manifest, open_run, read_marker, start_run, step_of
@@ -44,11 +45,8 @@ from personable.training.record import (
     METRICS,
     MetricsFile,
     ProgressScreen,
-    hardware,
     not_finite,
-    peak_memory_bytes,
     read_metrics,
-    versions,
 )
 from personable.training.saving import save_model
 from personable.training.trainer import ReplyTrainer
