@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ class Difference:
     value: float
     """Second minus first."""
     interval: tuple[float, float] | None
-    """95 %; None where it cannot be had: fewer than two dialogues, or a metric that is no function of sums."""
+    """95 %; None where it cannot be had: fewer than two dialogues, or no value on one of the sides."""
 
     @property
     def real(self) -> bool:
@@ -42,26 +43,33 @@ def score(measured: Measured, *, seed: int = 0) -> Score:
 
 
 def difference(first: Measured, second: Measured, *, seed: int = 0) -> Difference:
-    """Second minus first, with a paired bootstrap: each resample takes the same dialogues of both.
+    """Second minus first, paired: each resample takes, or each jackknife step leaves out, the same dialogue of both.
 
     Raises ValueError when the two were measured on different numbers of dialogues.
     """
     a, b = first.tally, second.tally
+    if _dialogues(a) != _dialogues(b):
+        raise ValueError(f"{first.metric.key}: measured on {_dialogues(a)} dialogues and on {_dialogues(b)}")
     value = b.value - a.value
     if a.jackknife is not None and b.jackknife is not None:
         return Difference(value, _jackknife_difference(a, b))
-    if a.sums.shape[0] != b.sums.shape[0]:
-        raise ValueError(f"{first.metric.key}: measured on {len(a.sums)} dialogues and on {len(b.sums)}")
     if len(a.sums) < 2:
         return Difference(value, None)
     weights = _weights(len(a.sums), seed)
     return Difference(value, _percentiles(b.combine(weights @ b.sums) - a.combine(weights @ a.sums)))
 
 
+def _dialogues(tally: Tally) -> int:
+    return len(tally.sums if tally.jackknife is None else tally.jackknife)
+
+
+@lru_cache(maxsize=1)
 def _weights(dialogues: int, seed: int) -> NDArray[np.float64]:
     """Shape (RESAMPLES, dialogues): how often each dialogue is drawn in each resample."""
     draw = np.random.default_rng(seed)
-    return draw.multinomial(dialogues, np.full(dialogues, 1 / dialogues), size=RESAMPLES).astype(np.float64)
+    weights = draw.multinomial(dialogues, np.full(dialogues, 1 / dialogues), size=RESAMPLES).astype(np.float64)
+    weights.flags.writeable = False  # every metric of an evaluation gets this one array
+    return weights
 
 
 def _percentiles(values: NDArray[np.float64]) -> tuple[float, float] | None:
@@ -85,7 +93,7 @@ def _jackknife_interval(tally: Tally) -> tuple[float, float] | None:
 def _jackknife_difference(a: Tally, b: Tally) -> tuple[float, float] | None:
     assert a.jackknife is not None
     assert b.jackknife is not None
-    if len(a.jackknife) != len(b.jackknife) or len(a.jackknife) < 2:
+    if len(a.jackknife) < 2:
         return None
     return _around(b.value - a.value, b.jackknife - a.jackknife)
 
