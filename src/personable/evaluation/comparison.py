@@ -1,0 +1,60 @@
+"""Two evaluations on the same dialogues, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from personable.errors import DataError
+from personable.evaluation.bootstrap import Difference, difference
+from personable.evaluation.metric import Better, Metric, Score
+
+if TYPE_CHECKING:
+    from personable.evaluation.run import Evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedMetric:
+    """A metric that both systems have."""
+
+    metric: Metric
+    first: Score
+    second: Score
+    difference: Difference
+    """Second minus first."""
+
+    @property
+    def better(self) -> str:
+        """`first` or `second` where the difference is real and the metric has a direction, else empty."""
+        if not self.difference.real or self.metric.better is Better.NEITHER:
+            return ""
+        rises = self.difference.value > 0
+        return "second" if rises == (self.metric.better is Better.HIGHER) else "first"
+
+    def record(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "metric": self.metric.key,
+            "first": self.first.value,
+            "second": self.second.value,
+            "difference": asdict(self.difference),
+            "real": self.difference.real,
+            "better": self.better,
+        }
+
+
+def compare(first: Evaluation, second: Evaluation) -> list[ComparedMetric]:
+    """Every metric that both have, with the paired bootstrap of their difference.
+
+    Raises DataError unless both were measured on the same dialogues.
+    """
+    a, b = first.report, second.report
+    if a.data.get("fingerprint") != b.data.get("fingerprint"):
+        raise DataError("expected two evaluations of the same dialogues, found two of different ones.")
+    return [
+        ComparedMetric(
+            metric, a.scores[key], b.scores[key], difference(first.measured[key], second.measured[key], seed=a.seed)
+        )
+        for key, metric in a.metrics.items()
+        if key in first.measured and key in second.measured
+    ]
