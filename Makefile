@@ -4,7 +4,7 @@
 #   ARGS='...'                   passed on: make demo ARGS=--no-chat, make test ARGS='-k recipes'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format setup clean
+.PHONY: help demo test check format contracts setup clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,6 +20,7 @@ help:
 	@echo 'make test     run the tests'
 	@echo 'make check    check formatting, lint and types'
 	@echo 'make format   put the code in order'
+	@echo 'make contracts  see whether llama.cpp and vLLM answer as Personable does, each in an environment of its own'
 	@echo 'make setup    only set up .venv, which every other target does by itself'
 	@echo 'make clean    remove .venv and caches; runs/ stays'
 
@@ -37,6 +38,9 @@ check: $(READY)
 format: $(READY)
 	@$(BIN)/python -m ruff check --fix $(CHECKED)
 	@$(BIN)/python -m ruff format $(CHECKED)
+
+contracts: $(READY)
+	@$(BIN)/python -m tools.contracts.check $(ARGS)
 
 setup: $(READY)
 

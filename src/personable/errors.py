@@ -9,6 +9,8 @@
     ├── EncodingError           a dialogue that cannot be laid out within the context
     ├── ChatError               a line of a chat that cannot be done as things stand
     ├── TrainingStopped         training that ended without a finished run
+    ├── ServerError             a model behind a URL that cannot be reached, refuses, or answers nonsense
+    ├── PublishError            a run that may not be published, or that the Hub did not take
     └── MissingExtra            an optional dependency that is not installed
 
 Exit codes are the command line's affair: any PersonableError ends a command with 1.
@@ -57,6 +59,14 @@ class ChatError(PersonableError):
 
 class TrainingStopped(PersonableError):
     """Training that ended without a finished run."""
+
+
+class ServerError(PersonableError):
+    """A model behind a URL that cannot be reached, refuses, or answers nonsense."""
+
+
+class PublishError(PersonableError):
+    """A run that may not be published, or that the Hub did not take."""
 
 
 class MissingExtra(PersonableError):

@@ -131,7 +131,7 @@ def test_rows_come_through_datasets(tmp_path: Path) -> None:
     (tmp_path / "owner" / "name" / "train.jsonl").write_text(row)
     code = (
         "from personable.corpus.reading import _hub_source\n"
-        "for each in _hub_source('owner/name', None).found(): print([turn.text for turn in each.turns])\n"
+        "for each in _hub_source('owner/name', None).found(): print([turn.text for turn in each.dialogue.turns])\n"
         "from personable.corpus.hub import hub_rows\n"
         "list(hub_rows('owner/name:test'))"
     )

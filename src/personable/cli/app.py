@@ -12,8 +12,12 @@ from typing import Annotated
 
 import typer
 
+from personable.cli.card import card
 from personable.cli.chat import chat
 from personable.cli.data import data
+from personable.cli.evaluate import evaluate
+from personable.cli.export import export
+from personable.cli.publish import publish
 from personable.cli.screen import forget_stdout, say
 from personable.cli.train import demo, train
 from personable.errors import PersonableError
@@ -28,7 +32,11 @@ app.add_typer(data, name="data")
 for _command, _example in (
     (train, "personable train recipes/dialogpt-medium.yaml --set training.learning_rate=1e-5"),
     (demo, "personable demo"),
+    (evaluate, "personable evaluate runs/rita --data valid_self_original.txt.xz"),
     (chat, "personable chat runs/rita --fact 'i sail boats.' --fact 'i have a cat named tom.'"),
+    (card, "personable card runs/rita"),
+    (export, "personable export runs/rita --to gguf --quantization q8_0"),
+    (publish, "personable publish runs/rita ada/rita --dry-run"),
 ):
     app.command(epilog=f"Example: {_example}")(_command)
 
@@ -62,4 +70,4 @@ def personable(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    """Fine-tune DialoGPT on persona dialogues, measure it, talk with it."""
+    """Fine-tune DialoGPT on persona dialogues, measure it, talk with it, publish it."""

@@ -11,12 +11,14 @@ from typing import Annotated
 import typer
 
 from personable import corpus
+from personable.cli.doctor import doctor
 from personable.cli.options import DataPath, DetokeniseOption, FormatOption, JsonOption, MaxBadOption
 from personable.cli.screen import print_json, say, working
 from personable.corpus import Inspection
 from personable.errors import BadRecord, DataError
 
 data = typer.Typer(no_args_is_help=True, help="Look at dialogue files, convert them, cut them in two.")
+data.command(epilog="Example: personable data doctor train.jsonl --other valid.jsonl --fix clean.jsonl")(doctor)
 
 
 @data.command(epilog="Example: personable data inspect train_self_original.txt.xz --base starter")

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from personable.corpus.conversations import conversation_key
 from personable.corpus.opening import numbered_lines
-from personable.corpus.places import Place, dialogue, shown, text, with_gold
+from personable.corpus.places import Place, Placed, dialogue, shown, text, with_gold
 from personable.corpus.rows import not_utf8
-from personable.dialogue import Dialogue, Persona, Speaker, Turn
+from personable.dialogue import Persona, Speaker, Turn
 from personable.errors import BadRecord
 
 SILENCE = frozenset({"__SILENCE__", "__ SILENCE __"})
@@ -27,7 +27,7 @@ _LINE = re.compile(r"([0-9]{1,9}) (.*)", re.DOTALL)
 _OWN, _PARTNERS = "your persona: ", "partner's persona: "
 
 
-def read_convai2(path: Path) -> Iterator[Dialogue | BadRecord]:
+def read_convai2(path: Path) -> Iterator[Placed | BadRecord]:
     """Each dialogue of a file, or the first problem of a dialogue that cannot be used."""
     episode: _Episode | None = None
     for number, raw in numbered_lines(path):
@@ -52,6 +52,7 @@ class _Episode:
         self._facts: list[str] = []
         self._partner_facts: list[str] = []
         self._turns: list[Turn] = []
+        self._turn_lines: list[int] = []
         self._problem: BadRecord | None = None
 
     def add(self, place: Place, raw: bytes) -> None:
@@ -63,11 +64,11 @@ class _Episode:
             except BadRecord as problem:
                 self._problem = problem
 
-    def finished(self) -> Dialogue | BadRecord:
+    def finished(self) -> Placed | BadRecord:
         if self._problem is not None:
             return self._problem
         try:
-            return dialogue(
+            whole = dialogue(
                 self._place,
                 Persona(tuple(self._facts)),
                 self._turns,
@@ -76,6 +77,7 @@ class _Episode:
             )
         except BadRecord as problem:
             return problem
+        return Placed(self._place, whole, tuple(self._turn_lines))
 
     def _take(self, place: Place, line: str) -> None:
         match = _LINE.fullmatch(line)
@@ -91,7 +93,9 @@ class _Episode:
         elif content.startswith(_PARTNERS):
             self._partner_facts.append(self._fact(place, content.removeprefix(_PARTNERS), "partner's persona"))
         else:
-            self._turns.extend(self._exchange(place, content))
+            exchange = list(self._exchange(place, content))
+            self._turns += exchange
+            self._turn_lines += [place.line] * len(exchange)
 
     def _fact(self, place: Place, fact: str, name: str) -> str:
         if self._turns:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,13 +9,11 @@ from pathlib import Path
 from statistics import median
 
 from personable.corpus.formats import Format
+from personable.corpus.placeholders import placeholder_in
 from personable.corpus.reading import read_dialogues
 from personable.corpus.splitting import persona_key
 from personable.dialogue import Dialogue, Speaker
 from personable.errors import BadRecord
-
-# "[User 1's name]", "[your name]", "[name]": a text generator's blank that nobody filled in.
-_PLACEHOLDER = re.compile(r"\[[^\[\]]{0,30}\bname\b[^\[\]]{0,10}\]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ def inspect(
         words_per_reply=Spread.of([_words(reply.text) for reply in replies]),
         tokens_per_dialogue=Spread.of(tokens) if tokens is not None else None,
         duplicates=_duplicates(dialogues),
-        placeholders=sum(_PLACEHOLDER.search(turn.text) is not None for turn in turns),
+        placeholders=sum(bool(placeholder_in(turn.text)) for turn in turns),
         problems=reading.problems,
     )
 

@@ -10,11 +10,11 @@ import json
 import re
 import tokenize
 from ast import literal_eval
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from personable.corpus.conversations import conversation_key
 from personable.corpus.messages import conversation_id
-from personable.corpus.places import Place, dialogue, facts, shown, text, texts
+from personable.corpus.places import Place, Placed, dialogue, facts, shown, text, texts
 from personable.corpus.rows import FoundRow, Row
 from personable.dialogue import Dialogue, Persona, Speaker, Turn
 from personable.errors import BadRecord
@@ -23,32 +23,32 @@ _LABEL = re.compile(r"\s*(?:Persona|Person) ([AB])\s*:\s*", re.IGNORECASE)
 _SPEAKERS = {"A": Speaker.PARTNER, "B": Speaker.PERSONA}
 
 
-def read_persona_rows(rows: Iterable[FoundRow]) -> Iterator[Dialogue | BadRecord]:
+def read_persona_rows(rows: Iterable[FoundRow]) -> Iterator[Placed | BadRecord]:
     """One dialogue for each conversation, in the order in which its longest row comes; problems first, as they come.
 
     Holds all rows in memory, since any later row may continue an earlier one.
     """
-    dialogues: list[Dialogue] = []
+    found: list[Placed] = []
     for row in rows:
         try:
             if isinstance(row, Row):
-                dialogues.append(_parse_row(row.place, row.values))
+                found.append(Placed(row.place, _parse_row(row.place, row.values)))
             else:
                 yield row
         except BadRecord as problem:
             yield problem
-    yield from without_prefixes(dialogues)
+    yield from without_prefixes(found)
 
 
-def without_prefixes(dialogues: list[Dialogue]) -> Iterator[Dialogue]:
+def without_prefixes(found: Sequence[Placed]) -> Iterator[Placed]:
     """The dialogues that no other of the same persona continues; of equal ones the first."""
     continued: set[int] = set()
     whole: list[int] = []
-    for each in dialogues:
-        *shorter, longest = _prefix_hashes(each)
+    for each in found:
+        *shorter, longest = _prefix_hashes(each.dialogue)
         continued.update(shorter)
         whole.append(longest)
-    for each, longest in zip(dialogues, whole, strict=True):
+    for each, longest in zip(found, whole, strict=True):
         if longest not in continued:
             continued.add(longest)
             yield each

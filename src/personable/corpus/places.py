@@ -22,6 +22,21 @@ class Place:
         return BadRecord(self.path, self.line, expected=expected, found=found)
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A dialogue and where it stands."""
+
+    place: Place
+    """Where its record begins; of rows that were put together, the longest."""
+    dialogue: Dialogue
+    turn_lines: tuple[int, ...] = ()
+    """The line of each turn, where turns have lines of their own; empty otherwise."""
+
+    def place_of(self, turn: int) -> Place:
+        """Where a turn (counted from 0) stands: its own line, or else that of the record."""
+        return Place(self.place.path, self.turn_lines[turn]) if self.turn_lines else self.place
+
+
 _short = reprlib.Repr()
 _short.maxstring = 80
 _short.maxother = 80

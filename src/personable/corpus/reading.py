@@ -16,14 +16,14 @@ from personable.corpus.messages import parse_messages
 from personable.corpus.opening import Kind, head_of, kind_of
 from personable.corpus.persona_rows import read_persona_rows
 from personable.corpus.personachat_json import parse_personachat
-from personable.corpus.places import Place, shown
+from personable.corpus.places import Place, Placed, shown
 from personable.corpus.plain_turns import parse_turns
 from personable.corpus.rows import Container, FoundRow, Row, container_of, rows_of
 from personable.corpus.synthetic_persona_chat import parse_synthetic
 from personable.dialogue import Dialogue
 from personable.errors import BadRecord, DataError
 
-_Found = Dialogue | BadRecord
+_Found = Placed | BadRecord
 _Parse = Callable[[Place, Mapping[str, object]], list[Dialogue]]
 
 _PARSERS: dict[Format, _Parse] = {
@@ -72,6 +72,34 @@ def read_dialogues(
     return Reading(dialogues, sources[0].format, tuple(problems))
 
 
+@dataclass(frozen=True)
+class PlacedReading:
+    """What a path held, each dialogue with its place."""
+
+    records: tuple[Placed, ...]
+    format: Format
+    problems: tuple[BadRecord, ...]
+    """Every record that cannot be used, in order."""
+
+
+def read_placed(path: str | Path, *, format: Format | None = None) -> PlacedReading:
+    """Every dialogue that can be read, with its place; damaged records are listed, however many.
+
+    Raises DataError for a file that cannot be used or holds no record at all.
+    """
+    sources = _sources_of(path, format)
+    records: list[Placed] = []
+    problems: list[BadRecord] = []
+    for each in chain.from_iterable(source.found() for source in sources):
+        if isinstance(each, Placed):
+            records.append(each)
+        else:
+            problems.append(each)
+    if not records and not problems:
+        raise DataError(f"{path}: expected dialogues, found none")
+    return PlacedReading(tuple(records), sources[0].format, tuple(problems))
+
+
 def iter_dialogues(
     path: str | Path,
     *,
@@ -94,8 +122,8 @@ def _tolerated(
 ) -> Iterator[Dialogue]:
     skipped = 0
     for each in found:
-        if isinstance(each, Dialogue):
-            yield detokenised(each) if detokenise else each
+        if isinstance(each, Placed):
+            yield detokenised(each.dialogue) if detokenise else each.dialogue
         elif skipped < max_bad:
             skipped += 1
             on_problem(each)
@@ -205,7 +233,7 @@ def _dialogues_of(format: Format, rows: Iterable[FoundRow]) -> Iterator[_Found]:
     for row in rows:
         try:
             if isinstance(row, Row):
-                yield from parse(row.place, row.values)
+                yield from (Placed(row.place, each) for each in parse(row.place, row.values))
             else:
                 yield row
         except BadRecord as problem:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from personable.evaluation.exchanges import Exchange
 
+HUMAN = "human reply"
 # Mean ParlAI F1 22.53 on the 131,266 ConvAI2 training replies. Found by benchmarks/constant_string.py: words were
 # added, dropped and swapped until no single change made it better. F1 knows no word order, so neither does the string.
 CONSTANT = "i you to do my is i that are like and"
@@ -34,7 +35,7 @@ def trivial_systems(
     """
     systems = [
         TrivialSystem(
-            "human reply",
+            HUMAN,
             "The data's own reply, as a yardstick for length, diversity and habits. F1 and BLEU compare it with "
             "itself: they are 100 by construction, not a goal.",
             [exchange.reference for exchange in exchanges],

@@ -99,14 +99,14 @@ class Bot:
 
     def _token_ids(self, prompt_ids: tuple[int, ...], sampling: Sampling) -> Generator[int]:
         """Up to max_reply_tokens ids, each chosen after all before it."""
-        generator = _generator(sampling.seed)
+        generator = generator_of(sampling.seed)
         # Taken while in use: a second stream that runs meanwhile starts an own cache instead of spoiling this one.
         read, self._kept = self._kept or ReadIds(self.base.model), None
         try:
             logits = read.read_anew(prompt_ids)
             said: list[int] = []
             while True:
-                self._check(logits)
+                check_scores(logits, self.base.spec)
                 said.append(next_token(logits, (*prompt_ids, *said), sampling, generator))
                 yield said[-1]
                 if len(said) == sampling.max_reply_tokens:
@@ -115,20 +115,14 @@ class Bot:
         finally:
             self._kept = read
 
-    def _check(self, logits: Tensor) -> None:
-        if logits.isnan().any():
-            raise BadBase(
-                f"{self.base.spec}: expected scores for the next token, found nan. "
-                "The weights are damaged, often by a training that diverged. Next: use an earlier checkpoint"
-            )
-
 
 def load(run: str | Path = "starter") -> Bot:
     """The bot of a run folder, or of the bundled starter. Raises BaseNotFound or BadBase."""
     return Bot(load_base(run))
 
 
-def _generator(seed: int | None) -> torch.Generator:
+def generator_of(seed: int | None) -> torch.Generator:
+    """Where the chances of one reply come from; None draws a new seed."""
     # On the CPU wherever the model is, so that a seed means the same on every machine.
     generator = torch.Generator()
     if seed is None:
@@ -136,3 +130,12 @@ def _generator(seed: int | None) -> torch.Generator:
     else:
         generator.manual_seed(seed)
     return generator
+
+
+def check_scores(logits: Tensor, spec: str) -> None:
+    """Raises BadBase where one of the logits, of any shape, is not a number."""
+    if logits.isnan().any():
+        raise BadBase(
+            f"{spec}: expected scores for the next token, found nan. "
+            "The weights are damaged, often by a training that diverged. Next: use an earlier checkpoint"
+        )

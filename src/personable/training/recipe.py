@@ -40,6 +40,10 @@ class DataSettings(_Settings):
     """Training dialogues used, a seeded sample; all by default."""
     max_validation_dialogues: int | None = Field(default=None, gt=0)
     """Validation dialogues used, a seeded sample; all by default."""
+    licence: str | None = Field(default=None, min_length=1)
+    """Of the training data, for the model card, where Personable does not know it: cc-by-4.0, for instance."""
+    language: str | None = Field(default=None, pattern=r"^[a-z]{2,3}$")
+    """That the dialogues are in, for the model card: en, for instance."""
 
     @field_validator("train", "validation", mode="before")
     @classmethod
@@ -124,6 +128,10 @@ class Recipe(_Settings):
 
     base: str = "starter"
     """`starter`, a model folder, a .gguf file, or a Hub id."""
+    base_licence: str | None = Field(default=None, min_length=1)
+    """Of the base, for the model card, where Personable does not know it."""
+    licence: str | None = Field(default=None, min_length=1)
+    """Under which the trained weights are passed on, for the model card: an identifier of the Hub such as mit."""
     run: Path = Path("runs/run")
     """The folder to write."""
     data: DataSettings = DataSettings()
@@ -198,7 +206,12 @@ def read_recipe(path: str | Path, *, changes: dict[str, Any] | None = None) -> R
 
 
 def make_recipe(settings: dict[str, Any], *, changes: dict[str, Any] | None = None, source: str = "recipe") -> Recipe:
-    """A checked recipe from nested settings. Raises RecipeError."""
+    """A checked recipe from nested settings. Raises RecipeError.
+
+    Where `changes` put another base or other data in place, what the settings state about licences and language of the
+    old ones goes.
+    """
+    settings = _without_stale_statements(settings, changes or {})
     for dotted, value in (changes or {}).items():
         settings = _with(settings, dotted.split("."), value, dotted)
     try:
@@ -232,6 +245,29 @@ _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 def _number(value: Any) -> Any:
     """YAML 1.1 reads 1e-4 (without a dot) as text."""
     return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
+
+
+# What a recipe states about a base and data, by the key that replaces them.
+_STATEMENTS = {
+    "base": ("base_licence", "licence"),
+    "data": ("licence",),
+    "data.train": ("data.licence", "data.language", "licence"),
+}
+
+
+def _without_stale_statements(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    for replaced, statements in _STATEMENTS.items():
+        if replaced in changes and changes[replaced] != settings.get(replaced):
+            for statement in statements:
+                settings = _without(settings, statement.split("."))
+    return settings
+
+
+def _without(settings: dict[str, Any], keys: list[str]) -> dict[str, Any]:
+    key, *rest = keys
+    if rest and isinstance(settings.get(key), dict):
+        return {**settings, key: _without(settings[key], rest)}
+    return settings if rest else {name: value for name, value in settings.items() if name != key}
 
 
 def _with(settings: dict[str, Any], keys: list[str], value: Any, dotted: str) -> dict[str, Any]:

@@ -1,0 +1,89 @@
+"""What is measured, found and opened: engines by run, Hub id or URL; dialogues by path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from personable import corpus
+from personable.base import is_local, load_base
+from personable.corpus import Format
+from personable.errors import BadRecord, RecipeError
+from personable.evaluation.engine import Engine
+from personable.evaluation.local import LocalEngine
+from personable.evaluation.run import Subject, sample_dialogues
+from personable.evaluation.url import UrlEngine
+from personable.reply import Sampling
+from personable.reply.sampling import sampling_defaults
+
+ELSEWHERE = Path("evaluations")
+"""Where evaluations go of what is no run folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Something to measure, not opened yet."""
+
+    spec: str
+    """`starter`, a run folder, a Hub id; or the name of a model behind `url`."""
+    url: str | None = None
+
+    def open(self, *, batch_size: int = 16) -> Engine:
+        """The engine. Raises BaseNotFound, BadBase, or what the server's first answer calls for."""
+        if self.url is not None:
+            return UrlEngine(self.url, self.spec)
+        return LocalEngine(load_base(self.spec), batch_size=batch_size)
+
+    def folder(self) -> Path:
+        """Where its evaluation belongs: in the run folder itself, else in evaluations/ here."""
+        if self.url is None and self.spec != "starter" and is_local(self.spec) and Path(self.spec).is_dir():
+            return Path(self.spec)
+        return ELSEWHERE / (re.sub(r"[^\w.-]+", "-", Path(self.spec).stem if is_local(self.spec) else self.spec))
+
+
+def decoding_of(engine: Engine, *, own: bool, max_reply_tokens: int | None = None) -> Sampling:
+    """Greedy, or with `own` the sampling that a run asks for; a server's is Personable's default, as nobody can ask.
+
+    Raises RecipeError for replies longer than the context holds.
+    """
+    sampling = Sampling()
+    if isinstance(engine, LocalEngine):
+        sampling = sampling_defaults(engine.base.model.generation_config, engine.base.context_tokens)
+        if max_reply_tokens is not None and max_reply_tokens >= engine.base.context_tokens:
+            raise RecipeError(
+                f"expected replies shorter than the context of {engine.base.context_tokens} tokens, found "
+                f"{max_reply_tokens}. Next: a lower --max-reply-tokens."
+            )
+    if not own:
+        sampling = replace(sampling, temperature=0.0, top_p=1.0, top_k=0, min_p=0.0, repetition_penalty=1.0)
+    return sampling.but(max_reply_tokens=max_reply_tokens)
+
+
+def read_subject(
+    data: str,
+    *,
+    format: Format | None = None,
+    detokenise: bool = False,
+    max_bad: int = 0,
+    limit: int | None = None,
+    seed: int = 0,
+    on_problem: Callable[[BadRecord], None] = lambda problem: None,
+) -> Subject:
+    """The dialogues to measure on. limit: a seeded sample of so many. Raises DataError or BadRecord."""
+    found = corpus.read_dialogues(data, format=format, detokenise=detokenise, max_bad=max_bad)
+    for problem in found.problems:
+        on_problem(problem)
+    dialogues = sample_dialogues(found.dialogues, limit, seed=seed)
+    name = Path(data).name if Path(data).exists() else data
+    about: dict[str, object] = {
+        "name": name,
+        "split": data.partition(":")[2] if name == data and ":" in data else name,
+        "format": found.format.value,
+        "fingerprint": corpus.fingerprint(dialogues),
+        "detokenised": detokenise,
+        "limit": limit,
+        "dialogues_in_file": len(found.dialogues),
+    }
+    return Subject(dialogues, about)
