@@ -325,7 +325,8 @@ def _finish(
     if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
         raise not_finite(f"weights that are no numbers after step {state.global_step}")
     metrics = read_metrics(run / METRICS)
-    draw_loss(metrics, run / "loss.png", title=f"{run.name}: {base.spec} fine-tuned", kept_step=kept_step)
+    base_name = Path(base.spec).name if Path(base.spec).is_absolute() else base.spec  # others will see the picture
+    draw_loss(metrics, run / "loss.png", title=f"{run.name}: {base_name} fine-tuned", kept_step=kept_step)
     staging = run / ".writing"
     if staging.exists():
         shutil.rmtree(staging)

@@ -1,0 +1,66 @@
+"""A Hugging Face Space that chats with the published weights: a page for people without Python."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+from personable.errors import PublishError
+from personable.publishing.contents import PublishedFile, is_finished
+from personable.publishing.hub import Upload, check_repo_id
+
+TEMPLATES = Path(__file__).parent / "space_files"
+GRADIO_VERSION = "6.31.0"
+"""Which the page was tried with; the Hub installs it where a Space runs."""
+_REQUIREMENTS = """\
+# Builds without CUDA are much smaller; take this line out for hardware with a GPU.
+--extra-index-url https://download.pytorch.org/whl/cpu
+torch=={torch}
+transformers=={transformers}
+"""
+
+
+def prepare_space(run: Path, repo_id: str) -> Upload:
+    """The Space owner/name for the weights that are, or will be, published as the model owner/name.
+
+    Raises PublishError for a run that is not finished or a name that cannot be.
+    """
+    check_repo_id(repo_id)
+    if not is_finished(run):
+        raise PublishError(
+            f"expected a finished run, found none in {run}. Next: name a folder that `personable train` wrote."
+        )
+    return Upload(repo_id, "space", space_files(repo_id))
+
+
+def space_files(repo_id: str) -> tuple[PublishedFile, ...]:
+    """app.py, its persona, its requirements and the README.md by which the Hub knows how to run it."""
+    title = repo_id.rpartition("/")[2]
+
+    def filled(name: str) -> PublishedFile:
+        text = (TEMPLATES / name).read_text(encoding="utf-8")
+        for slot, value in (("OWNER/NAME", repo_id), ("TITLE", title), ("GRADIO_VERSION", GRADIO_VERSION)):
+            text = text.replace(slot, value)
+        return PublishedFile(name, text.encode())
+
+    # A build for one accelerator ("2.13.0+cpu") is not on the index under that name.
+    versions = {package: version(package).partition("+")[0] for package in ("torch", "transformers")}
+    requirements = PublishedFile("requirements.txt", _REQUIREMENTS.format(**versions).encode())
+    return (filled("README.md"), filled("app.py"), filled("persona.txt"), requirements)
+
+
+def write_space(upload: Upload, folder: Path) -> Path:
+    """Writes the files of a Space into a folder. Raises PublishError where it holds anything else."""
+    ours = {file.name for file in upload.files}
+    if folder.exists() and not folder.is_dir():
+        raise PublishError(f"expected a folder for the Space, found a file at {folder}. Next: choose another --out.")
+    foreign = sorted(entry.name for entry in folder.iterdir() if entry.name not in ours) if folder.is_dir() else []
+    if foreign:
+        raise PublishError(
+            f"expected a new or empty folder for the Space, found {', '.join(foreign[:5])} in {folder}. "
+            "Next: choose another --out."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in upload.files:
+        (folder / file.name).write_bytes(file.content())
+    return folder
