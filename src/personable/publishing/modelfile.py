@@ -11,7 +11,7 @@ from jinja2 import TemplateError
 from personable.base import Base
 from personable.dialogue import Dialogue, Persona
 from personable.encoding import turn_end_ids
-from personable.encoding.template import Message, as_messages, chat_template_of, render
+from personable.encoding.template import Message, as_messages, render
 from personable.reply.sampling import sampling_defaults
 
 _EXAMPLE = Persona(("i sail boats.", "i have a cat named tom."))
@@ -140,7 +140,6 @@ def _frames(tokenizer: Any) -> _Frames | None:
 
 
 def _agree(frames: _Frames, tokenizer: Any) -> bool:
-    assert chat_template_of(tokenizer)
     orders = (
         head + turns
         for length in range(1, _LONGEST_TRIED + 1)
