@@ -108,8 +108,8 @@ def test_each_reply_of_a_long_dialogue_is_scored_once_after_as_much_history_as_f
         replies = 2 if end == 15 else 1
         encoded = encode_dialogue(replace(dialogue, turns=tuple(turns[:end])), base.tokenizer, Budget(90, 45))
         cut += replies * (encoded.dropped_turns > 0)
-        borders = [place for place in range(1, len(encoded.learn_mask) + 1)
-                   if encoded.learn_mask[place - 1] and not (encoded.learn_mask + (False,))[place]]  # fmt: skip
+        mask = (*encoded.learn_mask, False)
+        borders = [place for place in range(1, len(mask)) if mask[place - 1] and not mask[place]]
         runs = replies if name == "gpt2" else 1
         after = borders[-runs - 1] if len(borders) > runs else 0
         learnt = [place for place in range(after, len(encoded.learn_mask)) if encoded.learn_mask[place]]

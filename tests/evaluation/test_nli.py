@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
@@ -22,7 +23,7 @@ from personable.evaluation.exchanges import exchanges_of
 from personable.evaluation.nli import METRICS, Label, NliClassifier, consistency, label_called
 
 TOOL = Path(__file__).parents[2] / "tools" / "train_nli.py"
-NOUNS = ("cat", "dog", "car", "boat", "bike")
+NOUNS = ("cat", "dog", "boat")
 
 
 def toy_examples() -> Iterator[tuple[str, str, Label]]:
@@ -33,8 +34,10 @@ def toy_examples() -> Iterator[tuple[str, str, Label]]:
 
 
 @pytest.fixture(scope="module")
-def tool():
+def tool() -> Any:
     spec = importlib.util.spec_from_file_location("train_nli", TOOL)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -58,7 +61,7 @@ def encoder(tmp_path_factory):
     set_seed(0)
     config = BertConfig(
         vocab_size=len(words), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=32, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, initializer_range=0.1,
+        max_position_embeddings=32, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, initializer_range=0.3,
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)
     return folder
@@ -68,10 +71,9 @@ def encoder(tmp_path_factory):
 def folder(tool, encoder, tmp_path_factory):
     """A classifier that the tool trained."""
     out = tmp_path_factory.mktemp("nli")
-    # Four times what is not neutral, so that there is as much of each as of the rest.
-    balanced = [one for one in toy_examples() for _ in range(1 if one[2] is Label.NEUTRAL else 4)]
-    examples = balanced * 30
-    tool.train(out, str(encoder), examples, epochs=2, learning_rate=3e-3, batch_size=20, seed=1)
+    # Twice what is not neutral, so that the three labels are less uneven.
+    balanced = [one for one in toy_examples() for _ in range(1 if one[2] is Label.NEUTRAL else 2)]
+    tool.train(out, str(encoder), balanced * 180, epochs=1, learning_rate=2e-3, batch_size=24, seed=1)
     return out
 
 
@@ -98,7 +100,7 @@ def test_the_trained_classifier_knows_the_toy_language(classifier):
 def test_labels_do_not_depend_on_the_batch(folder):
     pairs = [(premise, hypothesis) for premise, hypothesis, _ in toy_examples()]
     # Of many lengths, so that batches are padded; what the labels are does not matter here.
-    pairs += [("i have a cat no dog " * many, "i have a car " * (4 - many)) for many in (1, 2, 3)]
+    pairs += [("i have a cat no dog " * many, "i have a boat " * (4 - many)) for many in (1, 2, 3)]
     alone = [NliClassifier(folder, batch_size=1).label([pair])[0] for pair in pairs]
     for batch_size in (1, 7, 64):
         assert NliClassifier(folder, batch_size=batch_size).label(pairs) == alone
@@ -158,14 +160,15 @@ CAT_AND_DOG = Persona(("i have a cat", "i have a dog"))
 def exchanges():
     first = Dialogue(CAT_AND_DOG).then(Speaker.PERSONA, "i have a cat").then(Speaker.PERSONA, "i have no cat")
     nobody = Dialogue().then(Speaker.PERSONA, "i have a cat")
-    second = Dialogue(Persona(("i have a boat",))).then(Speaker.PERSONA, "i have a car").then(Speaker.PERSONA, "hi")
+    second = Dialogue(Persona(("i have a boat",))).then(Speaker.PERSONA, "i have a dog").then(Speaker.PERSONA, "hi")
     return exchanges_of([first, nobody, second])
 
 
 def test_scores_by_hand(classifier):
-    replies = ["i have a cat", "i have no cat", "i have a cat", "i have a car", ""]
+    replies = ["i have a cat", "i have no cat", "i have a cat", "i have a dog", ""]
     told = []
     group = consistency(classifier, exchanges(), replies, lambda *each: told.append(each))
+    details: Any = group.details
     by_key = {measured.metric.key: measured for measured in group.measured}
     # +1 (cat entailed, dog neutral), -1 (cat contradicted), left out (no facts), 0, 0 (silence).
     assert by_key["c_score"].tally.sums.tolist() == [[0, 2], [0, 0], [0, 2]]
@@ -174,10 +177,10 @@ def test_scores_by_hand(classifier):
     assert by_key["contradiction_rate"].tally.value == 25
     assert by_key["c_score_percent"].tally.value == 25
     assert {measured.count for measured in group.measured} == {4}
-    assert group.details["classifier"] == classifier.name
-    assert group.details["distinct_pairs"] == 5
-    assert group.details["found"] == {"entailment": 1, "neutral": 4, "contradiction": 1}
-    assert group.details["examples"]["contradiction"] == [{"reply": "i have no cat", "fact": "i have a cat"}]
+    assert details["classifier"] == classifier.name
+    assert details["distinct_pairs"] == 5
+    assert details["found"] == {"entailment": 1, "neutral": 4, "contradiction": 1}
+    assert details["examples"]["contradiction"] == [{"reply": "i have no cat", "fact": "i have a cat"}]
     assert told == [(5, 5)]
 
 
@@ -225,8 +228,8 @@ def test_the_tool_reads_labelled_pairs_and_prints_accuracy(tool, folder, tmp_pat
     assert examples == list(toy_examples())
     tool.print_accuracy(folder, examples)
     printed = capsys.readouterr().out
-    assert "accuracy 100.0 % of 50 pairs" in printed
-    assert "contradiction  100.0 % of     5" in printed
+    assert "accuracy 100.0 % of 18 pairs" in printed
+    assert "contradiction  100.0 % of     3" in printed
     file.write_text('{"premise": "a", "hypothesis": "b", "label": "maybe"}')
     with pytest.raises(DataError, match=r"pairs\.jsonl:1"):
         tool.read_examples(file)

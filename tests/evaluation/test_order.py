@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import random
+from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from personable.base import load_base
 from personable.dialogue import Dialogue, Persona, Speaker
+from personable.encoding import Budget, encode_dialogue
 from personable.evaluation.local import LocalEngine
 from personable.evaluation.order import METRICS, order_sensitivity, orders_of
 from tests.evaluation.scripted import Scripted
@@ -50,17 +53,14 @@ def test_spread_is_the_range_of_the_nats_over_their_mean(engine):
     assert nats[0] != pytest.approx(nats[1], abs=1e-6)
     spread = 100 * (max(nats) - min(nats)) / (sum(nats) / 2)
     assert group.measured[0].tally.value == pytest.approx(spread, rel=1e-3)
-    tokens = math.log(group.details["perplexity_worst_order"] / group.details["perplexity_best_order"])
-    assert group.details["perplexity_given_order"] in (
-        pytest.approx(group.details["perplexity_worst_order"]),
-        pytest.approx(group.details["perplexity_best_order"]),
-    )
-    assert tokens > 0
+    details: Any = group.details
+    tokens = sum(encode_dialogue(dialogue, engine.base.tokenizer, Budget(256)).learn_mask)
+    assert details["perplexity_best_order"] == pytest.approx(math.exp(min(nats) / tokens), rel=1e-5)
+    assert details["perplexity_worst_order"] == pytest.approx(math.exp(max(nats) / tokens), rel=1e-5)
+    assert details["perplexity_given_order"] == pytest.approx(math.exp(nats[0] / tokens), rel=1e-5)
 
 
 def test_a_model_blind_to_the_persona_has_no_spread(engine):
-    for parameter in engine.base.model.parameters():
-        parameter.data = parameter.data.clone()
     blind = LocalEngine(replace(engine.base, model=_without_attention(engine.base.model)))
     group = order_sensitivity(blind, [said(*FACTS)], seed=0)
     assert group.measured[0].tally.value == pytest.approx(0, abs=1e-3)
@@ -68,8 +68,6 @@ def test_a_model_blind_to_the_persona_has_no_spread(engine):
 
 def _without_attention(model):
     """Each token sees only itself; and all fact orders here are of one length, so positions stay."""
-    from copy import deepcopy
-
     blind = deepcopy(model)
     for block in blind.transformer.h:
         block.attn.c_proj.weight.data.zero_()

@@ -28,7 +28,7 @@ KEYS = ["hits_1", "hits_5", "mrr", "hits_1_sum", "hits_5_sum", "mrr_sum"]
 
 def exchanges(count=6, candidates=20, seed=2):
     draw = random.Random(seed)
-    found = []
+    found: list[Exchange] = []
     for history in histories(count, seed):
         if not history.turns or history.turns[-1].speaker is Speaker.PERSONA:
             continue
@@ -40,6 +40,8 @@ def exchanges(count=6, candidates=20, seed=2):
 def nats_of_full_sequences(base, history, texts):
     """History and reply read as one text for each candidate, all logits, one at a time: (nats, tokens) of each."""
     found = []
+    dropped = CandidateEncoder(base.tokenizer, base.context_tokens).encode(history, texts).dropped_turns
+    history = replace(history, turns=history.turns[dropped:])
     for text in texts:
         encoded = encode_dialogue(history.then(Speaker.PERSONA, text), base.tokenizer, Budget(base.context_tokens))
         before = sum(encode_dialogue(history, base.tokenizer, Budget(base.context_tokens)).learn_mask)
@@ -69,18 +71,21 @@ def test_scores_after_a_shared_prefix_are_those_of_full_sequences(name, branch_t
 
 @pytest.mark.parametrize("name", BASES)
 def test_ranks_are_those_of_full_sequences(name):
-    base, data = BASES[name], exchanges()
+    base, data = BASES[name], exchanges(3)
     group = ranking(LocalEngine(base), data, seed=1)
-    sums, ranks = {key: 0.0 for key in KEYS}, []
+    sums, ranks = dict.fromkeys(KEYS, 0.0), []
     for exchange in data:
         scored = nats_of_full_sequences(base, exchange.history, exchange.candidates)
-        for ending, scores in (("", [-nats / tokens for nats, tokens in scored]), ("_sum", [-nats for nats, _ in scored])):
+        for ending, scores in (
+            ("", [-nats / tokens for nats, tokens in scored]),
+            ("_sum", [-nats for nats, _ in scored]),
+        ):
             place = sorted(scores, reverse=True).index(scores[-1]) + 1
             ranks.append(place)
             sums[f"hits_1{ending}"] += 100 * (place == 1)
             sums[f"hits_5{ending}"] += 100 * (place <= 5)
             sums[f"mrr{ending}"] += 1 / place
-    assert len(set(ranks)) > 5
+    assert len(set(ranks)) > 4
     assert [one.metric.key for one in group.measured] == KEYS
     for one in group.measured:
         assert one.tally.value == pytest.approx(sums[one.metric.key] / len(data))
@@ -136,6 +141,7 @@ def test_baselines_are_worked_out_on_the_same_candidates():
     given = ("i bake bread", "i sail", "no", "maybe", "my cat")
     group = ranking(LocalEngine(BASES["gpt2"]), [Exchange(0, history, "i sail", given)])
     found = group.details["baselines"]
+    assert isinstance(found, dict)
     fifths = sum(1 / place for place in range(1, 6)) / 5
     assert found["chance"] == pytest.approx(dict(zip(KEYS, [20.0, 100.0, fifths] * 2, strict=True)))
     # "i sail" shares 2 of 2 words, more than any other.
@@ -176,4 +182,4 @@ def test_damaged_weights_are_an_error():
     with torch.no_grad():
         model.transformer.ln_f.weight[0] = math.nan
     with pytest.raises(BadBase, match="found nan"):
-        ranking(LocalEngine(Base(model, tokenizer, 256, "tiny")), exchanges(1))
+        ranking(LocalEngine(Base(model, tokenizer, 256, "tiny")), exchanges(2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from personable.dialogue import Dialogue, Persona, Speaker
@@ -85,12 +87,13 @@ def test_the_rate_is_swaps_per_probe():
     right = Scripted(keeps_roles)
     assert role_swaps(right, [SARAH], GREEDY, seed=0).measured[0].tally.value == 0
     group = role_swaps(echo, [SARAH], GREEDY, seed=0)
-    swaps = sum(script["swaps"] for script in group.details["by_script"].values())
+    details: Any = group.details
+    swaps = sum(script["swaps"] for script in details["by_script"].values())
     assert group.measured[0].tally.value == pytest.approx(100 * swaps / 12)
     # Every probe that asks in the same breath as it states is swapped by whoever repeats the statement.
     for script in ("tells name, asks name", "tells home, asks home", "tells job, asks job", "tells pet, asks pets"):
-        assert group.details["by_script"][script] == {"probes": 1, "swaps": 1}
-    assert len(group.details["swapped"]) == swaps == group.details["by_kind"]["takes the partner's attribute"]
+        assert details["by_script"][script] == {"probes": 1, "swaps": 1}
+    assert len(details["swapped"]) == swaps == details["by_kind"]["takes the partner's attribute"]
 
 
 def test_probes_are_seeded_spread_over_personas_and_never_true_of_them():

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.publishing.finished_run import write_finished_run
-from tests.publishing.hub_server import running_hub
-from tests.publishing.hub_state import Hub
+from tests.publishing.hub.hub_server import running_hub
+from tests.publishing.hub.hub_state import Hub
 
 
 @pytest.fixture(scope="session")

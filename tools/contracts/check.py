@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from personable.publishing.export import export
-from personable.publishing.forms import Form, Quantization
-from personable.publishing.merged import load_merged
+from personable.publishing.export.exporting import export
+from personable.publishing.export.forms import Form, Quantization
+from personable.publishing.export.merged import load_merged
 from personable.reply import Bot
 from tools.contracts.dialogues import GREEDY, Answer, answers
 from tools.contracts.environments import LLAMA_REQUIREMENT, VLLM_REQUIREMENT, llama_environment, vllm_environment

@@ -23,7 +23,7 @@ def card(
 ) -> None:
     """Write the model card of a run from what it recorded."""
     with working("writing"):
-        from personable.publishing.card import read_run, stated_licence, write_card
+        from personable.publishing.card.writing import read_run, stated_licence, write_card
 
         file = write_card(run, repo=repo, licence=licence, overwrite=overwrite)
         records = read_run(run)

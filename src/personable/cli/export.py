@@ -9,7 +9,7 @@ import typer
 
 from personable.cli.progress import stages
 from personable.cli.screen import print_json, say, working
-from personable.publishing.forms import Form, Quantization
+from personable.publishing.export.forms import Form, Quantization
 
 
 def export(
@@ -27,7 +27,7 @@ def export(
 ) -> None:
     """Write a run for other engines: llama.cpp and Ollama (gguf), transformers and vLLM (safetensors)."""
     with working("loading"):
-        from personable.publishing.export import export as write_export
+        from personable.publishing.export.exporting import export as write_export
 
     with stages() as begin:
         tell = begin(f"exporting {run} to {to}")

@@ -11,7 +11,7 @@ from personable.cli.options import JsonOption
 from personable.cli.screen import print_json, working
 
 if TYPE_CHECKING:
-    from personable.publishing.hub import Published, Upload
+    from personable.publishing.hub.publishing import Published, Upload
 
 
 def publish(
@@ -45,8 +45,8 @@ def publish(
     if out and not (space and dry_run):
         raise typer.BadParameter("--out says where --space --dry-run writes the page")
     with working("checking"):
-        from personable.publishing.hub import NotFit, endpoint_of_the_hub, prepare_run, send
-        from personable.publishing.space import prepare_space, write_space
+        from personable.publishing.hub.publishing import NotFit, endpoint_of_the_hub, prepare_run, send
+        from personable.publishing.hub.space import prepare_space, write_space
 
         try:
             upload = prepare_space(run, repo) if space else prepare_run(run, repo)

@@ -14,13 +14,11 @@ from torch import Tensor
 
 from personable.encoding import EncodedCandidates, EncodedDialogue
 from personable.encoding.batches import IGNORED, Collator
-from personable.encoding.likelihood import reply_nats
+from personable.encoding.likelihood import reply_nats, target_nats
 from personable.evaluation.prefixes import Ids, ReadPrefix, branches_mask, cache_of
 
-_LOGITS = 2**26
-"""Numbers in the logits alive at a time: 256 MB."""
 _BRANCH_TOKENS = 2**10
-"""Tokens in one row of candidates: their mask takes a number for each pair."""
+"""Tokens in one row of candidates: their mask takes a number for each pair, and some models' logits are large."""
 
 
 @torch.inference_mode()
@@ -29,12 +27,11 @@ def after_prefix(model: Any, first_scores: Tensor, prefix: ReadPrefix, encoded: 
 
     first_scores: logits (vocabulary,) after the prompt.   prefix: a text that begins with the prompt.
     """
-    rows = min(_BRANCH_TOKENS, _LOGITS // first_scores.shape[-1])
     firsts = first_scores.float().log_softmax(-1)
     return torch.cat(
         [
             _of_branches(model, firsts, cache_of(prefix.first(len(encoded.prompt))), len(encoded.prompt), chunk)
-            for chunk in _chunks(encoded.replies, rows)
+            for chunk in _chunks(encoded.replies, _BRANCH_TOKENS)
         ]
     )
 
@@ -46,28 +43,18 @@ def _of_branches(model: Any, firsts: Tensor, cache: Any, prompt_tokens: int, rep
     nats = -firsts[torch.tensor([reply[0] for reply in replies], device=device)]
     if not any(lengths):
         return nats
-    output = model(
-        input_ids=torch.tensor([[token for reply in replies for token in reply[:-1]]], device=device),
-        attention_mask=branches_mask(prompt_tokens, lengths, device=device, dtype=model.dtype),
-        position_ids=torch.tensor(
+    inputs = {
+        "input_ids": torch.tensor([[token for reply in replies for token in reply[:-1]]], device=device),
+        "attention_mask": branches_mask(prompt_tokens, lengths, device=device, dtype=model.dtype),
+        "position_ids": torch.tensor(
             [[prompt_tokens + place for length in lengths for place in range(length)]], device=device
         ),
-        past_key_values=cache,
-        use_cache=True,
-    )
-    goals = torch.tensor([token for reply in replies for token in reply[1:]], device=device)
-    rest = _nats_in_place(output.logits[0].float(), goals)
+        "past_key_values": cache,
+        "use_cache": True,
+    }
+    rest = target_nats(model, inputs, torch.tensor([token for reply in replies for token in reply[1:]], device=device))
     owners = torch.repeat_interleave(torch.arange(len(replies), device=device), torch.tensor(lengths, device=device))
     return nats.index_add(0, owners, rest)
-
-
-def _nats_in_place(logits: Tensor, goals: Tensor) -> Tensor:
-    """Nats of each goal, (tokens,), from logits (tokens, vocabulary), which are overwritten: they are the largest thing
-    in memory, and getting as much again takes as long as the arithmetic."""
-    gold = logits.gather(1, goals[:, None])
-    highest = logits.amax(1, keepdim=True)
-    total = logits.sub_(highest).exp_().sum(1, keepdim=True)
-    return (total.log() + highest - gold).squeeze(1)
 
 
 @torch.inference_mode()

@@ -8,7 +8,7 @@ Facts that no pattern fits are not asked about. English only.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -109,7 +109,8 @@ def _asked(fact: str) -> tuple[Pattern, str, str] | None:
 
 _GREETING = re.compile(r"^(?:hey|hi|hello|whats up|what is up|well)(?: there)?,? ")
 _NEXT_CLAUSE = re.compile(
-    r",? (?:but|because|since|so that|so i|when|whenever|while|which|who|that|if|although|though|unless|until|as i"
+    r",? (?:but|because|due to|since|so that|so i"
+    r"|when|whenever|while|which|who|that|if|although|though|unless|until|as i"
     r"|and (?:i|my|we|it|he|she|they|love|like|enjoy|want|hate|am|is|have|do|live|work|hope|never|would|can|use[ds]?)"
     r"|at night|on the side|during|occasionally|regularly|(?:every|once an?|twice an?|each) (?:\w+)|to (?:pay|see"
     r"|save|support)"
@@ -144,7 +145,7 @@ def _questions(persona: Persona, fact: str, pattern: Pattern, topic: str, value:
 _AFTER_THE_HEAD = re.compile(r" (?:at|in|on|with|for|of|from|to|by|about|as|over|into|like|near|through) ")
 
 
-def _answers(part: str, pattern: Pattern, given: set[str]) -> list[tuple[str, ...]]:
+def _answers(part: str, pattern: Pattern, given: set[str]) -> Sequence[tuple[str, ...]]:
     """What a part of a value says beyond the words given, its head first: of `a swim coach at my pool`, `coach`."""
     if pattern.wants_number:
         return [(word,) for word in words(part) if word.isdigit()][:1]

@@ -248,7 +248,8 @@ C_SCORE_PERCENT = Metric(
 CONTRADICTION_RATE = Metric(
     "contradiction_rate",
     "Contradicting replies",
-    "Share of replies that contradict at least one fact of the persona, by the NLI classifier.",
+    "Share of replies that contradict at least one fact of the persona, by the NLI classifier. Read it beside that of "
+    "the human replies: classifiers err, and small ones find contradictions in a good part of those too.",
     Better.LOWER,
     _RATES,
     highest=100.0,

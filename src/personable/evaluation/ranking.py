@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -29,7 +30,8 @@ _HOW = {"": "mean log-probability of its tokens", "_sum": "sum of the log-probab
 
 
 def _metrics(ending: str) -> Iterator[Metric]:
-    by = f"Candidates are ranked by the {_HOW[ending]}, the end of the reply included; a tie counts as a miss."
+    by = f"Candidates are ranked by the {_HOW[ending]}, the end of the reply included; a tie counts as a miss. "
+    by += "A trivial system ranks by the words shared with its own reply, its ties broken at random."
     beside = ", by sum" if ending else ""
     for k in (1, 5):
         yield Metric(
@@ -93,6 +95,24 @@ def ranking(
     )
 
 
+def ranking_by_overlap(exchanges: Sequence[Exchange], replies: Sequence[str], *, seed: int = 0) -> list[Measured]:
+    """Hits@1, hits@5 and mean reciprocal rank of a system that only replies: it takes the candidates that share most
+    words with its own reply. Ties, which are many, count as their mean over random orders. One reply per exchange.
+    """
+    said = {id(exchange): reply for exchange, reply in zip(exchanges, replies, strict=True)}
+    lined_up = lineups(exchanges, seed=seed)
+    rows = {key: np.zeros((max((each.dialogue for each in exchanges), default=-1) + 1, 2)) for key in _WORTH}
+    for lineup in lined_up:
+        better, tied = _better_and_tied(lineup, partial(overlap, said[id(lineup.exchange)]))
+        for key, worth in _WORTH.items():
+            rows[key][lineup.exchange.dialogue] += (worth(better, tied), 1)
+    return [
+        Measured(_BY_KEY[key], Tally(sums, ratio(_BY_KEY[key].highest or 1.0)), len(lined_up), "exchanges")
+        for key, sums in rows.items()
+        if lined_up
+    ]
+
+
 def rank(scores: Numbers, gold: int) -> int:
     """1 + how many others have a score at least as high as that at place `gold`: a tie is no win."""
     return int((scores >= scores[gold]).sum())
@@ -124,15 +144,17 @@ def _ranked(engine: LocalEngine, lined_up: Sequence[Lineup], on_progress: OnProg
                 encoded[place] = encoder.encode(lineup.exchange.history, lineup.texts)
             except EncodingError:  # longer than the context, or a turn without text: counted by the caller
                 continue
-    for done, (place, nats) in enumerate(_nats(engine, encoded), start=1):
+    for done, (place, nats) in enumerate(nats_of_candidates(engine, encoded), start=1):
         check_scores(nats, engine.base.spec)
         tokens = np.array([len(reply) for reply in encoded[place].replies], dtype=np.float64)
         yield _Ranked(lined_up[place], nats.double().cpu().numpy(), tokens)
         on_progress(done, len(encoded))
 
 
-def _nats(engine: LocalEngine, encoded: dict[int, EncodedCandidates]) -> Iterator[tuple[int, torch.Tensor]]:
-    """Place and nats of each candidate, as they come."""
+def nats_of_candidates(
+    engine: LocalEngine, encoded: dict[int, EncodedCandidates]
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Place and nats (candidates,) of each exchange, as they come; exchanges of one dialogue share what is read."""
     model, reader = engine.base.model, engine.reader
 
     def shares(one: EncodedCandidates) -> bool:
@@ -185,13 +207,16 @@ def _baselines(lined_up: Sequence[Lineup]) -> dict[str, dict[str, float]]:
     }
     found: dict[str, dict[str, float]] = {}
     for name, score in rankers.items():
-        places = []
-        for lineup in lined_up:
-            scores = [score(lineup, text) for text in lineup.texts]
-            gold = scores[lineup.gold]
-            places.append((sum(one > gold for one in scores), scores.count(gold) - 1))
+        places = [_better_and_tied(lineup, partial(score, lineup)) for lineup in lined_up]
         means = {key: math.fsum(worth(*place) for place in places) / len(places) for key, worth in _WORTH.items()}
         found[name] = {
             f"{key}{ending}": mean * (_BY_KEY[key].highest or 1.0) for ending in _HOW for key, mean in means.items()
         }
     return found
+
+
+def _better_and_tied(lineup: Lineup, score: Callable[[str], float]) -> tuple[int, int]:
+    """How many candidates score above the data's reply, and how many others as high."""
+    scores = [score(text) for text in lineup.texts]
+    gold = scores[lineup.gold]
+    return sum(one > gold for one in scores), scores.count(gold) - 1

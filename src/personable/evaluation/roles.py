@@ -179,8 +179,8 @@ def _said(probe: RoleProbe) -> str:
 
 
 _TAKEN = {
-    Stated.NAME: r"(?:my name is|^(?:the )?name is|i am|i am called|i am named|call me|this is|they call me) (?:also |actually"
-    r" )?{value}\b",
+    Stated.NAME: r"(?:my name is|^(?:the )?name is|i am|i am called|i am named|call me|this is|they call me)"
+    r" (?:also |actually )?{value}\b",
     Stated.HOME: r"\bi (?:also |actually |currently )?(?:live|am living|reside|am|come|grew up|was born)"
     r"(?: \w+){{0,2}} (?:in|from|near|at)(?: \w+){{0,2}} {value}\b",
     Stated.JOB: r"\b(?:i am|i work as|my job is)(?: also| actually)?(?: being)?(?: a| an| the)?(?: \w+){{0,1}}"

@@ -10,12 +10,12 @@ from importlib.resources import files
 from typing import Any
 
 from personable.evaluation.page import figures
-from personable.publishing import card_text
-from personable.publishing.card_evaluation import evaluated, quoted_samples
-from personable.publishing.card_metadata import base_on_the_hub, shown_source
-from personable.publishing.card_text import code, plain, setting, text
-from personable.publishing.card_usage import usage
-from personable.publishing.lineage import CITATIONS, BaseLineage, base_lineage, data_lineage, last_name
+from personable.publishing.card import text as card_text
+from personable.publishing.card.evaluation import evaluated, quoted_samples
+from personable.publishing.card.lineage import CITATIONS, BaseLineage, base_lineage, data_lineage, last_name
+from personable.publishing.card.metadata import base_on_the_hub, shown_source
+from personable.publishing.card.text import code, plain, setting, text
+from personable.publishing.card.usage import usage
 
 _ARGUMENTS = (
     *("optim", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "adam_beta1", "adam_beta2"),
@@ -86,7 +86,7 @@ def _template(fenced: Any) -> Any:
         "size": figures.size,
         "moment": figures.moment,
     }
-    return environment.from_string(files("personable.publishing").joinpath("card.md.jinja").read_text("utf-8"))
+    return environment.from_string(files("personable.publishing.card").joinpath("card.md.jinja").read_text("utf-8"))
 
 
 def _description(run: RunRecords) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from personable.evaluation.page import figures
 from personable.evaluation.page.score_rows import ScoreRow, ScoreRows, score_rows
-from personable.publishing.card_metadata import shown_source
-from personable.publishing.card_text import code, plain, setting, text
-from personable.publishing.lineage import last_name
+from personable.publishing.card.lineage import last_name
+from personable.publishing.card.metadata import shown_source
+from personable.publishing.card.text import code, plain, setting, text
 
 _FAILURES = 6
 _ORDINARY = 3

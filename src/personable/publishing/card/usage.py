@@ -7,7 +7,7 @@ import shlex
 from functools import lru_cache
 from typing import Any
 
-from personable.publishing.card_text import plain
+from personable.publishing.card.text import plain
 
 
 def usage(template: str, *, name: str, repo: str | None) -> dict[str, Any]:

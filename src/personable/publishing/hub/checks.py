@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from personable.publishing.card_check import card_problems
-from personable.publishing.contents import CARD, RECORD, Contents, PublishedFile, is_finished, published_contents
-from personable.publishing.disclosures import Disclosure, disclosures
-from personable.publishing.problem import Problem
+from personable.publishing.hub.card_check import card_problems
+from personable.publishing.hub.contents import CARD, RECORD, Contents, PublishedFile, is_finished, published_contents
+from personable.publishing.hub.disclosures import Disclosure, disclosures
+from personable.publishing.hub.problem import Problem
 
 # Vocabularies are full of pieces that look like anything; what is in them came with the base.
 _NOT_READ = frozenset({"tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "model.safetensors.index.json"})

@@ -21,14 +21,14 @@ import yaml
 
 from personable.dialogue import Dialogue, Persona, Speaker
 from personable.errors import PublishError
-from personable.publishing.hub import send
-from personable.publishing.space import GRADIO_VERSION, TEMPLATES, prepare_space, space_files, write_space
+from personable.publishing.hub.publishing import send
+from personable.publishing.hub.space import GRADIO_VERSION, TEMPLATES, prepare_space, space_files, write_space
 from personable.reply import load
-from tests.publishing.hub_state import TOKEN, Hub, Repository
-from tests.publishing.test_hub import HURRY
+from tests.publishing.hub.hub_state import TOKEN, Hub, Repository
+from tests.publishing.hub.test_hub import HURRY
 from tests.reply.memorised_run import RITA, write_memorised_run
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PINS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from transformers.pytorch_utils import Conv1D
 
 from personable.errors import BadBase
-from personable.publishing.forms import Quantization
+from personable.publishing.export.forms import Quantization
 
 ARCHITECTURES = {"gpt2": gguf.MODEL_ARCH.GPT2, "llama": gguf.MODEL_ARCH.LLAMA}
 """What can be written, by the `model_type` of config.json."""

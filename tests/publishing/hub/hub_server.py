@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.publishing.hub_state import LARGE_BYTES, TOKEN, USER, Fault, Hub, Repository, commit_hash
+from tests.publishing.hub.hub_state import LARGE_BYTES, TOKEN, USER, Fault, Hub, Repository, commit_hash
 
 
 class Answer(Exception):

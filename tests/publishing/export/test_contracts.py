@@ -26,8 +26,8 @@ from personable.base import load_tokenizer
 from personable.dialogue import Dialogue, Speaker
 from personable.encoding import Budget, encode_dialogue, encode_prompt
 from personable.encoding.template import as_messages
-from personable.publishing.export import export
-from personable.publishing.forms import Form
+from personable.publishing.export.exporting import export
+from personable.publishing.export.forms import Form
 from personable.reply import Sampling, load
 from personable.training.recipe import GenerationSettings
 from personable.training.saving import save_model

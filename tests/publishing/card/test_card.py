@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
-from personable.publishing import card_usage
-from personable.publishing.card import make_card
-from personable.publishing.lineage import CITATIONS
-from tests.publishing.sample_run import (
+from personable.publishing.card import usage as card_usage
+from personable.publishing.card.lineage import CITATIONS
+from personable.publishing.card.writing import make_card
+from tests.publishing.card.sample_run import (
     METRICS,
     SECTIONS,
     change_record,
@@ -89,7 +89,7 @@ def numbers_of_the_files(run: Path) -> set[str]:
 
 def numbers_of_the_text() -> set[str]:
     """Those that stand in every card."""
-    template = files("personable.publishing").joinpath("card.md.jinja").read_text("utf-8")
+    template = files("personable.publishing.card").joinpath("card.md.jinja").read_text("utf-8")
     return numbers_in(template) | numbers_in(card_usage._USAGE) | numbers_in(" ".join(CITATIONS.values()))
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from personable.errors import RecipeError
-from personable.publishing.lineage import CITATIONS, HUB_LICENCES, base_lineage, data_lineage, hub_licence, last_name
+from personable.publishing.card.lineage import (
+    CITATIONS,
+    HUB_LICENCES,
+    base_lineage,
+    data_lineage,
+    hub_licence,
+    last_name,
+)
 from personable.training import make_recipe, read_recipe
 from personable.training.recipe import write_recipe
 

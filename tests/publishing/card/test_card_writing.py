@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from personable import starter
 from personable.cli.card import card as card_command
 from personable.errors import BaseNotFound, DataError, PublishError
-from personable.publishing.card import make_card, write_card
-from tests.publishing.sample_run import fresh_run, section
+from personable.publishing.card.writing import make_card, write_card
+from tests.publishing.card.sample_run import fresh_run, section
 
 
 @pytest.fixture

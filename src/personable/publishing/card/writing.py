@@ -16,10 +16,10 @@ from huggingface_hub.utils import validate_repo_id
 
 from personable.errors import BaseNotFound, DataError, PublishError
 from personable.evaluation.report import EVALUATION, read_record
-from personable.publishing.card_body import RunRecords, card_body
-from personable.publishing.card_metadata import card_metadata
-from personable.publishing.card_text import plain
-from personable.publishing.contents import CARD
+from personable.publishing.card.body import RunRecords, card_body
+from personable.publishing.card.metadata import card_metadata
+from personable.publishing.card.text import plain
+from personable.publishing.hub.contents import CARD
 from personable.training.folder import RECORD
 from personable.training.record import METRICS, read_metrics
 

@@ -14,9 +14,9 @@ from personable.encoding import turn_end_ids
 from personable.encoding.batches import pad_id_of
 from personable.encoding.template import chat_template_of
 from personable.errors import BadBase
-from personable.publishing.forms import Quantization
-from personable.publishing.gguf_tensors import ARCHITECTURES, stored_type, tensors_of
-from personable.publishing.gguf_vocabulary import vocabulary_of
+from personable.publishing.export.forms import Quantization
+from personable.publishing.export.gguf_tensors import ARCHITECTURES, stored_type, tensors_of
+from personable.publishing.export.gguf_vocabulary import vocabulary_of
 from personable.reply.sampling import sampling_defaults
 
 _FILE_TYPES = {

@@ -15,9 +15,9 @@ from markdown_it import MarkdownIt
 
 from personable.dialogue import Persona, Speaker, Turn
 from personable.evaluation.report import Sample
-from personable.publishing.card import make_card
-from personable.publishing.lineage import CITATIONS
-from tests.publishing.sample_run import SECTIONS, change_record, fresh_run, headings, sample_report, section
+from personable.publishing.card.lineage import CITATIONS
+from personable.publishing.card.writing import make_card
+from tests.publishing.card.sample_run import SECTIONS, change_record, fresh_run, headings, sample_report, section
 
 HOSTILE = (
     "``` <script>alert(1)</script> | a | **b** [x](http://evil.test) \n\n# no heading\n---\n&amp; $$x$$ ~~~ "

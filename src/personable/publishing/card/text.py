@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import Any
 
-from personable.publishing.lineage import last_name
+from personable.publishing.card.lineage import last_name
 
 # What Markdown of any flavour, HTML, KaTeX or a table would take for more than a character.
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])")

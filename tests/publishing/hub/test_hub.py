@@ -17,9 +17,9 @@ import pytest
 
 from personable.base import load_base
 from personable.errors import PublishError
-from personable.publishing.hub import NotFit, Published, check_repo_id, prepare_run, send
-from personable.publishing.sending import Patience
-from tests.publishing.hub_state import TOKEN, Fault, Hub, Repository
+from personable.publishing.hub.publishing import NotFit, Published, check_repo_id, prepare_run, send
+from personable.publishing.hub.sending import Patience
+from tests.publishing.hub.hub_state import TOKEN, Fault, Hub, Repository
 
 HURRY = Patience(tries=3, first_wait_seconds=0.01, longest_wait_seconds=5, connect_seconds=5, stall_seconds=5)
 NAME = "ada/rita"
@@ -268,8 +268,8 @@ def test_names_that_no_repository_has(name: str) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from personable.publishing.contents import published_contents
-from personable.publishing.hub import Upload, send
+from personable.publishing.hub.contents import published_contents
+from personable.publishing.hub.publishing import Upload, send
 send(Upload("ada/rita", "model", published_contents(Path(sys.argv[1])).files))
 """
 

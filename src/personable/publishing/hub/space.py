@@ -6,8 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from personable.errors import PublishError
-from personable.publishing.contents import PublishedFile, is_finished
-from personable.publishing.hub import Upload, check_repo_id
+from personable.publishing.hub.contents import PublishedFile, is_finished
+from personable.publishing.hub.publishing import Upload, check_repo_id
 
 TEMPLATES = Path(__file__).parent / "space_files"
 GRADIO_VERSION = "6.31.0"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from personable.publishing.problem import Problem
+from personable.publishing.hub.problem import Problem
 
 _WANTED = {"license": "such as apache-2.0", "library_name": "transformers", "pipeline_tag": "text-generation"}
 _BLANK = re.compile(r"\[?more information needed\]?", re.IGNORECASE)

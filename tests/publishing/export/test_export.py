@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 from personable.base import Base, load_base, load_tokenizer
 from personable.cli.export import export as export_command
 from personable.errors import BadBase, BaseNotFound, MissingExtra, RecipeError
-from personable.publishing.export import export
-from personable.publishing.forms import Form, Quantization
-from personable.publishing.merged import load_merged
-from personable.publishing.modelfile import go_template, write_modelfile
+from personable.publishing.export.exporting import export
+from personable.publishing.export.forms import Form, Quantization
+from personable.publishing.export.merged import load_merged
+from personable.publishing.export.modelfile import go_template, write_modelfile
 from personable.training.adapting import prepare
 from personable.training.recipe import GenerationSettings, make_recipe
 from personable.training.saving import save_model
@@ -139,8 +139,8 @@ def test_a_folder_is_replaced_only_where_it_is_an_earlier_export(run, tmp_path) 
 @pytest.mark.parametrize("form", Form)
 def test_an_export_that_breaks_off_leaves_nothing(form: Form, run, tmp_path, monkeypatch) -> None:
     writer = {
-        Form.GGUF: "personable.publishing.gguf.gguf.GGUFWriter.write_tensors_to_file",
-        Form.SAFETENSORS: "personable.publishing.export.save_model",
+        Form.GGUF: "personable.publishing.export.gguf_file.gguf.GGUFWriter.write_tensors_to_file",
+        Form.SAFETENSORS: "personable.publishing.export.exporting.save_model",
     }[form]
 
     def full(*_: Any, **__: Any) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from personable.base import HUB_ID
 from personable.corpus.hub import is_hub_id
 from personable.evaluation.page.score_rows import score_rows
-from personable.publishing.card_text import code, plain, text
-from personable.publishing.lineage import base_lineage, data_lineage, hub_licence, last_name
+from personable.publishing.card.lineage import base_lineage, data_lineage, hub_licence, last_name
+from personable.publishing.card.text import code, plain, text
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData

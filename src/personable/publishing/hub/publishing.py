@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from personable.errors import PublishError
-from personable.publishing.checks import check_run
-from personable.publishing.contents import PublishedFile, published_contents
-from personable.publishing.problem import Problem
+from personable.publishing.hub.checks import check_run
+from personable.publishing.hub.contents import PublishedFile, published_contents
+from personable.publishing.hub.problem import Problem
 
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
@@ -104,7 +104,7 @@ def send(
     """
     from huggingface_hub import HfApi, constants
 
-    from personable.publishing.sending import OVERTAKEN, PASSING, Caller, Patience, discreet_client, offline
+    from personable.publishing.hub.sending import OVERTAKEN, PASSING, Caller, Patience, discreet_client, offline
 
     if constants.is_offline_mode():
         raise offline()

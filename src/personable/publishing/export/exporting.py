@@ -17,10 +17,10 @@ import yaml
 from personable import starter
 from personable.base import UNFINISHED, Base, is_local, quiet_transformers
 from personable.errors import MissingExtra, RecipeError
-from personable.publishing.contents import published_contents
-from personable.publishing.forms import Form, Quantization
-from personable.publishing.merged import load_merged
-from personable.publishing.modelfile import write_modelfile
+from personable.publishing.export.forms import Form, Quantization
+from personable.publishing.export.merged import load_merged
+from personable.publishing.export.modelfile import write_modelfile
+from personable.publishing.hub.contents import published_contents
 from personable.reply.sampling import sampling_defaults
 from personable.training.folder import RECORD
 from personable.training.saving import save_model
@@ -83,7 +83,7 @@ def _export_gguf(
     name: str,
     tell: Callable[[int, int], None],
 ) -> Exported:
-    from personable.publishing.gguf import write_gguf  # needs the extra
+    from personable.publishing.export.gguf_file import write_gguf  # needs the extra
 
     if file.suffix != ".gguf":
         raise RecipeError(f"expected the name of a .gguf file to write, found {file}. Next: --out {file}.gguf")

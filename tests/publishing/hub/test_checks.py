@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import save_file
 
 from personable.errors import BaseNotFound
-from personable.publishing.checks import check_run
-from personable.publishing.contents import RECORD, published_contents
-from personable.publishing.disclosures import disclosures
+from personable.publishing.hub.checks import check_run
+from personable.publishing.hub.contents import RECORD, published_contents
+from personable.publishing.hub.disclosures import disclosures
 from personable.training import folder
 
 # In pieces, so that no scanner takes them for keys that somebody has lost.

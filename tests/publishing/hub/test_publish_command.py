@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from personable.cli.publish import publish
 from personable.errors import PersonableError, PublishError
-from personable.publishing.hub import NotFit, prepare_run, send
-from tests.publishing.hub_state import TOKEN, Fault, Hub, Repository
-from tests.publishing.test_hub import HURRY
+from personable.publishing.hub.publishing import NotFit, prepare_run, send
+from tests.publishing.hub.hub_state import TOKEN, Fault, Hub, Repository
+from tests.publishing.hub.test_hub import HURRY
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload raw:DeprecationWarning")
 Typed = Callable[..., Any]

@@ -14,8 +14,8 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, set_se
 
 from personable.base import Base, load_base
 from personable.errors import BadBase
-from personable.publishing.forms import Quantization
-from personable.publishing.gguf import write_gguf
+from personable.publishing.export.forms import Quantization
+from personable.publishing.export.gguf_file import write_gguf
 from tests.tiny import CHATML, chatml_tokenizer, tiny_gemma2, tiny_gpt2, tiny_tokenizer
 
 DIGITS = pre_tokenizers.Digits(individual_digits=True)

@@ -1,0 +1,1 @@
+"""training.json, metrics.jsonl and evaluation.json -> the model card."""

@@ -1,0 +1,1 @@
+"""Run folder -> the Hugging Face Hub: checks, one commit, a Space."""
