@@ -29,7 +29,7 @@ from transformers import (
 )
 
 from personable.errors import DataError
-from personable.evaluation.nli import Label, NliClassifier, label_called
+from personable.evaluation.fidelity.nli import Label, NliClassifier, label_called
 
 Example = tuple[str, str, Label]
 """Premise, hypothesis, label."""

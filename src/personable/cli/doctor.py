@@ -62,7 +62,7 @@ def doctor(
 
 def _classifier(spec: str) -> corpus.Contradicts:
     """Asks an NLI classifier both ways: what contradicts does so either way round, and half of its errors do not."""
-    from personable.evaluation.nli import Label, NliClassifier
+    from personable.evaluation.fidelity.nli import Label, NliClassifier
 
     classifier = NliClassifier(spec)
 

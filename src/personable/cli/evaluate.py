@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from personable.evaluation import ComparedMetric, Evaluation
+    from personable.evaluation.fidelity.probes import ProbeOutcome
     from personable.evaluation.opening import Target
-    from personable.evaluation.probes import ProbeOutcome
 
 PARTS = ("perplexity", "ranking", "generation", "facts", "roles", "nli", "order")
 """As in evaluation.Part, which would import torch for --help."""
@@ -87,8 +87,8 @@ def evaluate(
     with working("loading"):
         from personable.evaluation import NliClassifier, Part, Settings, compare, write_evaluation
         from personable.evaluation import evaluate as measure
+        from personable.evaluation.fidelity.probes import read_probes, run_probes
         from personable.evaluation.opening import ELSEWHERE, Target, decoding_of, read_subject
-        from personable.evaluation.probes import read_probes, run_probes
 
     script = read_probes(probes) if probes else None
     subject, training_replies, classifier = None, None, None

@@ -1,8 +1,8 @@
 """Run and dialogues -> numbers that can be trusted."""
 
 from personable.evaluation.comparison import ComparedMetric, compare
+from personable.evaluation.fidelity.nli import NliClassifier
 from personable.evaluation.local import LocalEngine
-from personable.evaluation.nli import NliClassifier
 from personable.evaluation.report import Report
 from personable.evaluation.run import Evaluation, Part, Settings, Subject, evaluate, write_evaluation
 from personable.evaluation.url import UrlEngine

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from personable.dialogue import Dialogue, Persona
 from personable.errors import DataError
-from personable.evaluation import facts, likelihood, nli, order, ranking, roles, texts
+from personable.evaluation import likelihood, ranking, texts
 from personable.evaluation.baselines import HUMAN, TrivialSystem, trivial_systems
 from personable.evaluation.bootstrap import CONFIDENCE, RESAMPLES, score
 from personable.evaluation.engine import Engine, OnProgress, no_progress
 from personable.evaluation.exchanges import Exchange, exchanges_of
+from personable.evaluation.fidelity import facts, nli, order, roles
 from personable.evaluation.local import LocalEngine
 from personable.evaluation.metric import Group, Measured, Metric, NotMeasured
 from personable.evaluation.page import write_page

@@ -20,9 +20,9 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, set_see
 from personable.dialogue import Dialogue, Persona, Speaker
 from personable.errors import BadBase, BaseNotFound, DataError
 from personable.evaluation.exchanges import exchanges_of
-from personable.evaluation.nli import METRICS, Label, NliClassifier, consistency, label_called
+from personable.evaluation.fidelity.nli import METRICS, Label, NliClassifier, consistency, label_called
 
-TOOL = Path(__file__).parents[2] / "tools" / "train_nli.py"
+TOOL = Path(__file__).parents[3] / "tools" / "train_nli.py"
 NOUNS = ("cat", "dog", "boat")
 
 

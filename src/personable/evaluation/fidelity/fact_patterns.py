@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from personable.evaluation.content_words import NUMBERS
+from personable.evaluation.fidelity.content_words import NUMBERS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,9 +7,17 @@ from typing import Any
 import pytest
 
 from personable.dialogue import Dialogue, Persona, Speaker
-from personable.evaluation.roles import RoleProbe, Stated, Swap, measured_swaps, role_probes, role_swaps, swap_in
+from personable.evaluation.fidelity.roles import (
+    RoleProbe,
+    Stated,
+    Swap,
+    measured_swaps,
+    role_probes,
+    role_swaps,
+    swap_in,
+)
 from personable.reply import Sampling
-from tests.evaluation.scripted import Scripted
+from tests.evaluation.fidelity.scripted import Scripted
 
 GREEDY = Sampling(temperature=0)
 SARAH = Persona(("my name is sarah.", "i have a cat named tom.", "i am a vegan.", "i live in ohio."))

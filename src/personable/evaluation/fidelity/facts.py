@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from personable.dialogue import Dialogue, Persona, Speaker
-from personable.evaluation.content_words import affirmed_stems, says, stems
 from personable.evaluation.engine import Engine, OnProgress, no_progress
-from personable.evaluation.fact_questions import Probe, Question, probes_of
+from personable.evaluation.fidelity.content_words import affirmed_stems, says, stems
+from personable.evaluation.fidelity.fact_questions import Probe, Question, probes_of
 from personable.evaluation.metric import Better, Group, Measured, Metric, NotMeasured, Tally, ratio
 from personable.reply import Sampling
 

@@ -14,9 +14,9 @@ import torch
 from personable.base import load_base
 from personable.dialogue import Dialogue, Persona, Speaker
 from personable.encoding import Budget, encode_dialogue
+from personable.evaluation.fidelity.order import METRICS, order_sensitivity, orders_of
 from personable.evaluation.local import LocalEngine
-from personable.evaluation.order import METRICS, order_sensitivity, orders_of
-from tests.evaluation.scripted import Scripted
+from tests.evaluation.fidelity.scripted import Scripted
 from tests.tiny import tiny_base
 
 FACTS = ("i sail boats.", "i have a cat.", "i bake bread.")

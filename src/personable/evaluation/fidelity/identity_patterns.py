@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from personable.evaluation.fact_patterns import (
+from personable.evaluation.fidelity.fact_patterns import (
     ARTICLE,
     I_AM,
     I_DO,
@@ -12,7 +12,7 @@ from personable.evaluation.fact_patterns import (
     Pattern,
     pattern,
 )
-from personable.evaluation.occupations import is_occupation
+from personable.evaluation.fidelity.occupations import is_occupation
 
 _JOB_QUESTIONS = ("What do you do for a living?", "What is your job?", "What kind of work do you do?")
 _EMPLOYER_QUESTIONS = ("Where do you work?", "Who do you work for?", "Which place do you work at?")

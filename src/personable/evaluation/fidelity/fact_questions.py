@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from personable.dialogue import Persona
-from personable.evaluation.content_words import content_stems, expanded, is_empty_word, stem, words
-from personable.evaluation.fact_patterns import Pattern
-from personable.evaluation.identity_patterns import IDENTITY
-from personable.evaluation.life_patterns import LIFE
+from personable.evaluation.fidelity.content_words import content_stems, expanded, is_empty_word, stem, words
+from personable.evaluation.fidelity.fact_patterns import Pattern
+from personable.evaluation.fidelity.identity_patterns import IDENTITY
+from personable.evaluation.fidelity.life_patterns import LIFE
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from enum import StrEnum
 import numpy as np
 
 from personable.dialogue import Dialogue, Persona, Speaker
-from personable.evaluation.content_words import content_stems, expanded, stem, stems, words
 from personable.evaluation.engine import Engine, OnProgress, no_progress
+from personable.evaluation.fidelity.content_words import content_stems, expanded, stem, stems, words
 from personable.evaluation.metric import Better, Group, Measured, Metric, NotMeasured, Tally, ratio
 from personable.reply import Sampling
 

@@ -9,9 +9,9 @@ import pytest
 
 from personable.corpus import read_dialogues
 from personable.dialogue import Persona
-from personable.evaluation.content_words import affirmed_stems, content_stems, stems, words
-from personable.evaluation.fact_questions import is_covered, probes_of
-from personable.evaluation.facts import (
+from personable.evaluation.fidelity.content_words import affirmed_stems, content_stems, stems, words
+from personable.evaluation.fidelity.fact_questions import is_covered, probes_of
+from personable.evaluation.fidelity.facts import (
     FACT_RECALL,
     FACT_RECALL_EVERY_WORDING,
     FACT_RECALL_WITHOUT_PERSONA,
@@ -22,7 +22,7 @@ from personable.evaluation.facts import (
     score_answers,
 )
 from personable.reply import Sampling
-from tests.evaluation.scripted import Scripted, bot_engine
+from tests.evaluation.fidelity.scripted import Scripted, bot_engine
 
 GREEDY = Sampling(temperature=0)
 

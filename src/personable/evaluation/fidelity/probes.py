@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from personable.dialogue import Dialogue, Persona, Speaker
 from personable.evaluation.engine import Engine, OnProgress, no_progress
-from personable.evaluation.probes_file import Probe, ProbeFile, ProbeSettings, read_probes
+from personable.evaluation.fidelity.probes_file import Probe, ProbeFile, ProbeSettings, read_probes
 from personable.reply import Sampling
 
 __all__ = ["Probe", "ProbeFile", "ProbeOutcome", "ProbeSettings", "read_probes", "run_probes"]

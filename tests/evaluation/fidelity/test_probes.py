@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from personable.errors import DataError
-from personable.evaluation.probes import ProbeSettings, read_probes, run_probes
-from personable.evaluation.probes import wrong_with as broken
-from tests.evaluation.scripted import Scripted, bot_engine
+from personable.evaluation.fidelity.probes import ProbeSettings, read_probes, run_probes
+from personable.evaluation.fidelity.probes import wrong_with as broken
+from tests.evaluation.fidelity.scripted import Scripted, bot_engine
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "probes.yaml"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "probes.yaml"
 
 
 def written(tmp_path, text):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from personable.evaluation.fact_patterns import (
+from personable.evaluation.fidelity.fact_patterns import (
     ACTIVITY,
     ACTIVITY_ING,
     ANIMAL,
@@ -20,7 +20,7 @@ from personable.evaluation.fact_patterns import (
     any_of,
     pattern,
 )
-from personable.evaluation.occupations import is_occupation
+from personable.evaluation.fidelity.occupations import is_occupation
 
 _LIKE_QUESTIONS = ("What do you like?", "What do you enjoy?", "Tell me something that you love.")
 _HOBBY_QUESTIONS = ("What do you like to do?", "What do you enjoy doing?", "What do you love doing?")
