@@ -149,7 +149,24 @@ def test_a_gguf_file(tmp_path) -> None:
         torch.testing.assert_close(base.model(ids).logits, model(ids).logits, rtol=1e-4, atol=1e-5)
 
 
-def write_gguf(gguf, model, tokenizer, file: Path) -> None:
+@pytest.mark.parametrize(("pre", "cut"), [("gpt-2", ["Ġ2024"]), ("smollm", ["Ġ", "2", "0", "2", "4"])])
+def test_a_gguf_file_says_how_numbers_are_cut(pre: str, cut: list[str], tmp_path) -> None:
+    gguf = pytest.importorskip("gguf")
+    tokenizer = tiny_tokenizer(template=CHATML, specials=("<|im_end|>", "<|im_start|>", "<|endoftext|>"))
+    write_gguf(gguf, tiny_llama(tokenizer), tokenizer, tmp_path / "tiny.gguf", pre=pre)
+    found = load_tokenizer(tmp_path / "tiny.gguf").backend_tokenizer.pre_tokenizer.pre_tokenize_str(" 2024")
+    assert [piece for piece, _ in found] == cut
+
+
+def test_a_gguf_file_that_cuts_text_in_an_unknown_way_is_warned_of(tmp_path, caplog) -> None:
+    gguf = pytest.importorskip("gguf")
+    tokenizer = tiny_tokenizer(template=CHATML, specials=("<|im_end|>", "<|im_start|>", "<|endoftext|>"))
+    write_gguf(gguf, tiny_llama(tokenizer), tokenizer, tmp_path / "tiny.gguf", pre="somebody-elses")
+    load_tokenizer(tmp_path / "tiny.gguf")
+    assert "somebody-elses" in caplog.text
+
+
+def write_gguf(gguf, model, tokenizer, file: Path, *, pre: str = "gpt-2") -> None:
     """A float32 GGUF of a Llama, as llama.cpp's converter lays it out."""
     config = model.config
     writer = gguf.GGUFWriter(str(file), "llama")
@@ -166,7 +183,7 @@ def write_gguf(gguf, model, tokenizer, file: Path) -> None:
     merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
     specials = set(tokenizer.all_special_ids)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("default")
+    writer.add_tokenizer_pre(pre)
     writer.add_token_list([token for token, _ in vocabulary])
     writer.add_token_types([3 if index in specials else 1 for _, index in vocabulary])
     writer.add_token_merges([" ".join(merge) for merge in merges])

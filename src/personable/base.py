@@ -21,6 +21,7 @@ from typing import Any
 from personable import smollm2, starter
 from personable.encoding.template import GPT2_TEMPLATE, carries_persona
 from personable.errors import BadBase, BaseNotFound, MissingExtra, PersonableError
+from personable.pre_tokenizers import restore_pre_tokenizer
 from personable.shards import PATTERN, read_shards
 
 # transformers would otherwise ask a web service to convert a .bin it has just read.
@@ -118,6 +119,8 @@ def load_tokenizer(spec: str | Path) -> Any:
             tokenizer = AutoTokenizer.from_pretrained(place.name, **sides, **pad, **place.arguments)
     if not tokenizer.is_fast:
         raise BadBase(f"expected {str(spec)!r} to have a fast tokenizer (tokenizer.json), found a slow one.")
+    if place.gguf_file:
+        tokenizer = restore_pre_tokenizer(tokenizer, Path(place.name) / place.gguf_file)
     own = tokenizer.chat_template
     if not carries_persona(own) and (own is None or _model_type(place, spec) in GPT2_FAMILY):
         if tokenizer.eos_token is None:

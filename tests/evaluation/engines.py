@@ -1,4 +1,4 @@
-"""Tiny engines whose choices are clear enough that rounding does not decide them, and which end replies now and then."""
+"""Tiny engines whose choices are clear enough that rounding does not decide them, and some of whose replies end."""
 
 from __future__ import annotations
 

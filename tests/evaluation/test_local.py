@@ -140,7 +140,7 @@ def test_a_turn_larger_than_the_context_gets_an_empty_reply_and_a_warning(caplog
         engine = LocalEngine(Base(tiny_gpt2(tiny_tokenizer()), tiny_tokenizer(), 256, "tiny"))
         replies = engine.replies(asked, GREEDY, lambda *done: seen.append(done))
     assert [bool(reply) for reply in replies] == [True, False, True]
-    assert "no reply to 1 of 3 histories" in caplog.text
+    assert "no reply to 1 of 3 histories, left empty; the first: expected persona and last partner turn" in caplog.text
     assert seen[-1] == (3, 3)
 
 

@@ -67,25 +67,22 @@ class LocalEngine:
     ) -> list[str]:
         """The next reply to each history, as `Bot.reply` gives it with the seed `seed_of(history, sampling.seed)`.
 
-        A history whose last turn does not fit beside persona and reply gets an empty one; a warning says how many.
+        A history that cannot be laid out, mostly as its last turn does not fit beside persona and reply, gets an empty
+        one; a warning says how many.
         Raises BadBase where the model's scores are not numbers.
         """
         budget = Budget(self.base.context_tokens, sampling.max_reply_tokens)
         prompts: dict[int, Ids] = {}
+        refused: EncodingError | None = None
         with cuts_not_logged():
             for place, history in enumerate(histories):
                 try:
                     prompts[place] = encode_prompt(history, self.base.tokenizer, budget).input_ids
                 except EncodingError as error:
-                    log.debug("history %d: %s", place, error)
-        if len(prompts) < len(histories):
-            log.warning(
-                "no reply to %d of %d histories: the last turn does not fit into the context of %d tokens beside "
-                "persona and reply",
-                len(histories) - len(prompts),
-                len(histories),
-                self.base.context_tokens,
-            )
+                    refused = refused or error
+        if refused:
+            count = len(histories) - len(prompts)
+            log.warning("no reply to %d of %d histories, left empty; the first: %s", count, len(histories), refused)
         replies = [""] * len(histories)
         done = len(histories) - len(prompts)
         for place, text in self._replies(histories, prompts, sampling):

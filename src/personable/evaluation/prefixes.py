@@ -6,6 +6,7 @@ PrefixReader   reads the longest prompt of a chain: the scores after each prompt
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
+
+log = logging.getLogger(__name__)
 
 Ids = tuple[int, ...]
 
@@ -114,8 +117,9 @@ class PrefixReader:
         windows = [int(layer.sliding_window) for layer in layers if layer.is_sliding]
         try:
             exact = self._goes_on_exactly()
-        except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
+        except (TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
             # An architecture that takes no such arguments says so in its own way; it is read anew each time instead.
+            log.info("%s cannot go on from a shared prefix: %s", type(self.model).__name__, error)
             exact = False
         return min([self._context_tokens, *windows]) if exact else 0
 

@@ -13,7 +13,6 @@ import logging
 import os
 import socket
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -86,9 +85,9 @@ class UrlEngine:
 
         def reply(history: Dialogue) -> str:
             try:
-                return "" if over.is_set() else self._reply(history, sampling)
+                return "" if over.is_set() else self._reply(history, sampling, over)
             except ServerError:
-                over.set()  # nobody waits for the others any more
+                over.set()
                 raise
 
         pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="personable-url")
@@ -102,7 +101,7 @@ class UrlEngine:
             pool.shutdown(wait=False, cancel_futures=True)
         return replies
 
-    def _reply(self, history: Dialogue, sampling: Sampling) -> str:
+    def _reply(self, history: Dialogue, sampling: Sampling, over: threading.Event) -> str:
         question: dict[str, object] = {
             "model": self.model,
             "messages": messages_of(history),
@@ -112,7 +111,7 @@ class UrlEngine:
         }
         if sampling.seed is not None:
             question["seed"] = seed_of(history, sampling.seed)
-        answer = self._answer(question)
+        answer = self._answer(question, over)
         try:
             content = json.loads(answer)["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError):
@@ -122,7 +121,7 @@ class UrlEngine:
             ) from None
         return content.strip() if isinstance(content, str) else ""  # null where a model says nothing
 
-    def _answer(self, question: dict[str, object]) -> str:
+    def _answer(self, question: dict[str, object], over: threading.Event) -> str:
         wait = self.backoff_seconds
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -139,7 +138,8 @@ class UrlEngine:
                 if not isinstance(cause, _BROKEN_OFF) or attempt == _ATTEMPTS:
                     raise self._unreachable(cause) from None
             log.info("%s is busy; asking again in %.0f s", self._shown, wait)
-            time.sleep(min(wait, _LONGEST_WAIT_SECONDS))
+            if over.wait(min(wait, _LONGEST_WAIT_SECONDS)):
+                return ""  # nobody waits for it any more
             wait *= 2
         raise AssertionError("the last attempt returns or raises")
 

@@ -9,13 +9,8 @@ from typing import Any
 import gguf
 
 from personable.errors import BadBase
+from personable.pre_tokenizers import BY_NAME
 
-# What stands before BPE -> llama.cpp's name for it. Whatever is not here would be cut at other places there.
-_BYTES = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
-_PRE_TOKENIZERS: tuple[tuple[str, list[dict[str, Any]]], ...] = (
-    ("gpt-2", [_BYTES]),
-    ("smollm", [{"type": "Digits", "individual_digits": True}, _BYTES]),
-)
 _NO_EFFECT_ON_IDS = "trim_offsets"
 
 
@@ -73,8 +68,8 @@ def _check(settings: dict[str, Any]) -> None:
 def _pre_tokenizer(found: dict[str, Any] | None) -> str:
     steps = found["pretokenizers"] if found and found["type"] == "Sequence" else [found]
     plain = [{key: value for key, value in (step or {}).items() if key != _NO_EFFECT_ON_IDS} for step in steps]
-    for name, known in _PRE_TOKENIZERS:
-        if plain == known:
+    for name, known in BY_NAME.items():  # whatever is not here would be cut at other places by llama.cpp
+        if plain == [{key: value for key, value in step.items() if key != _NO_EFFECT_ON_IDS} for step in known]:
             return name
     names = ", ".join(str(step.get("type")) for step in plain)
     raise _unlike("the pre-tokenizer of GPT-2 or of SmolLM", names)
