@@ -12,20 +12,8 @@ import personable
 
 PACKAGE = Path(personable.__file__).parent
 ORDER = (
-    *(
-        "dialogue",
-        "errors",
-        "starter",
-        "corpus",
-        "encoding",
-        "shards",
-        "smollm2",
-        "base",
-        "provenance",
-        "training",
-        "reply",
-    ),
-    *("evaluation", "publishing", "chat", "demo", "cli"),
+    *("dialogue", "errors", "starter", "corpus", "encoding", "shards", "smollm2", "pre_tokenizers", "base"),
+    *("provenance", "training", "reply", "evaluation", "publishing", "chat", "demo", "cli"),
 )
 WITHOUT_TORCH = ("dialogue", "errors", "starter", "corpus")
 STRANGERS = (("training", "reply"), ("reply", "training"))
