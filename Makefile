@@ -16,13 +16,13 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 help:
-	@echo 'make demo     fine-tune a small model on bundled persona dialogues, compare before and after, talk with it'
-	@echo 'make test     run the tests'
-	@echo 'make check    check formatting, lint and types'
-	@echo 'make format   put the code in order'
-	@echo 'make contracts  see whether llama.cpp and vLLM answer as Personable does, each in an environment of its own'
-	@echo 'make setup    only set up .venv, which every other target does by itself'
-	@echo 'make clean    remove .venv and caches; runs/ stays'
+	@echo 'make demo       fine-tune a small model on bundled persona dialogues, compare before and after, talk with it'
+	@echo 'make test       run the tests'
+	@echo 'make check      check formatting, lint and types'
+	@echo 'make format     put the code in order'
+	@echo 'make contracts  build llama.cpp and vLLM, each in its own environment, and see whether they answer as we do'
+	@echo 'make setup      only set up .venv, which every other target does by itself'
+	@echo 'make clean      remove .venv and caches; runs/ stays'
 
 demo: $(READY)
 	@$(BIN)/personable demo $(ARGS)
