@@ -106,7 +106,7 @@ def test_each_reply_of_a_long_dialogue_is_scored_once_after_as_much_history_as_f
     ends.remove(14)  # scored together with the next
     for end in ends:
         replies = 2 if end == 15 else 1
-        encoded = encode_dialogue(replace(dialogue, turns=tuple(turns[:end])), base.tokenizer, Budget(90, 45))
+        encoded = encode_dialogue(replace(dialogue, turns=tuple(turns[:end])), base.tokenizer, Budget(90, 22))
         cut += replies * (encoded.dropped_turns > 0)
         mask = (*encoded.learn_mask, False)
         borders = [place for place in range(1, len(mask)) if mask[place - 1] and not mask[place]]

@@ -132,8 +132,8 @@ def _readings(place: int, dialogue: Dialogue, tokenizer: Any, context_tokens: in
     """The dialogue, or its longest beginning that fits and then what follows each later partner turn."""
     stretches = _stretches(dialogue)
 
-    # Room for a reply decides how much of a long persona stays; as in a chat, no more than half of a small context.
-    budget = Budget(context_tokens, min(128, context_tokens // 2))
+    # Room for a reply decides how much of a long persona stays; as in training.
+    budget = Budget(context_tokens, min(128, context_tokens // 4))
 
     def encoded(end: int) -> EncodedDialogue | None:
         try:

@@ -38,7 +38,7 @@ _WORTH_COPYING = 0.75
 class LocalEngine:
     """A loaded base or run. Replies as `Bot` does, many at a time, and gives log-probabilities."""
 
-    def __init__(self, base: Base, *, batch_size: int = 16) -> None:
+    def __init__(self, base: Base, *, batch_size: int = 32) -> None:
         """batch_size: replies, or dialogues to score, that are worked on at once; changes speed and memory only."""
         if batch_size < 1:
             raise ValueError(f"expected a batch size of at least 1, found {batch_size}")

@@ -298,10 +298,10 @@ def _measure_roles(work: _Work) -> None:
 
 def _measure_nli(work: _Work) -> None:
     replies = work.replies() if work.classifier else [""] * len(work.exchanges)
-    with work.stage("nli"):
-        work.add("nli", nli.consistency(work.classifier, work.exchanges, replies))
+    with work.stage("nli") as progress:
+        work.add("nli", nli.consistency(work.classifier, work.exchanges, replies, progress))
         for system in work.trivial() if work.classifier else ():
-            found = nli.consistency(work.classifier, work.exchanges, system.replies)
+            found = nli.consistency(work.classifier, work.exchanges, system.replies, progress)
             work.add_baseline(system.name, system.description, found.measured)
 
 
