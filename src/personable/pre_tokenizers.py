@@ -33,7 +33,7 @@ def restore_pre_tokenizer(tokenizer: Any, file: Path) -> Any:
     steps = BY_NAME[name]
     settings = json.loads(tokenizer.backend_tokenizer.to_str())
     settings["pre_tokenizer"] = steps[0] if len(steps) == 1 else {"type": "Sequence", "pretokenizers": list(steps)}
-    tokenizer.backend_tokenizer.pre_tokenizer = type(tokenizer.backend_tokenizer).from_str(
-        json.dumps(settings)
-    ).pre_tokenizer
+    tokenizer.backend_tokenizer.pre_tokenizer = (
+        type(tokenizer.backend_tokenizer).from_str(json.dumps(settings)).pre_tokenizer
+    )
     return tokenizer

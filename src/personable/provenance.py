@@ -23,6 +23,8 @@ def versions() -> dict[str, str]:
         "datasets",
         "safetensors",
         "peft",
+        "numpy",
+        "sacrebleu",
     ):
         with suppress(PackageNotFoundError):  # peft is optional, and Personable may run from its source
             found[package] = version(package)

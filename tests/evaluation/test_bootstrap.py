@@ -16,7 +16,7 @@ METRIC = Metric("m", "a mean", "Mean.", Better.HIGHER, "this test")
 
 def measured(sums: object, jackknife: Sums | None = None) -> Measured:
     rows = np.array(sums, dtype=np.float64)
-    return Measured(METRIC, Tally(rows, ratio(), jackknife), 1, "things")
+    return Measured(METRIC, Tally(rows, ratio(), jackknife=jackknife), 1, "things")
 
 
 def means(values: Sums) -> Measured:

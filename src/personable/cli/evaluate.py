@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from personable.evaluation import ComparedMetric, Evaluation
     from personable.evaluation.fidelity.probes import ProbeOutcome
-    from personable.evaluation.opening import Target
 
 PARTS = ("perplexity", "ranking", "generation", "facts", "roles", "nli", "order")
 """As in evaluation.Part, which would import torch for --help."""
@@ -68,7 +67,9 @@ def evaluate(
     ] = None,
     url: Annotated[str | None, typer.Option(help="Measure a server that speaks OpenAI's chat protocol.")] = None,
     model: Annotated[str | None, typer.Option(help="The name of the model on that server.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Replies computed at a time; changes no number.")] = 16,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Replies computed at a time; changes speed and memory, no number.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where evaluation.json and .html go, in place of the run folder.")
     ] = None,
@@ -82,13 +83,21 @@ def evaluate(
     Writes evaluation.json and evaluation.html into the run folder (for the starter, a Hub id or a server: into
     evaluations/). With --probes, ask a character scripted questions.
     """
-    _check_usage(runs or [], data=data, url=url, model=model, probes=probes)
+    _check_usage(runs or [], data=data, url=url, model=model, probes=probes, decoding=decoding)
     parts = _parts(metrics)
     with working("loading"):
         from personable.evaluation import NliClassifier, Part, Settings, compare, write_evaluation
         from personable.evaluation import evaluate as measure
+        from personable.evaluation.comparison import same_tokens
         from personable.evaluation.fidelity.probes import read_probes, run_probes
-        from personable.evaluation.opening import ELSEWHERE, Target, decoding_of, read_subject
+        from personable.evaluation.opening import (
+            ELSEWHERE,
+            Target,
+            decoding_of,
+            folders_of,
+            make_writable,
+            read_subject,
+        )
 
     script = read_probes(probes) if probes else None
     subject, training_replies, classifier = None, None, None
@@ -109,7 +118,11 @@ def evaluate(
     evaluations: list[Evaluation] = []
     outcomes: list[ProbeOutcome] = []
     targets = [Target(model, url)] if url and model else [Target(run) for run in runs or ()]
-    for target in targets:
+    folders = folders_of(targets, out) if data else []
+    between = out or ELSEWHERE / "comparison"
+    if len(folders) == 2:
+        make_writable(between)
+    for place, target in enumerate(targets):
         with working(f"loading {target.spec}"):
             engine = target.open(batch_size=batch_size)
         with stages() as on_stage:
@@ -124,12 +137,14 @@ def evaluate(
                 )
                 evaluations.append(measure(engine, subject, settings, classifier=classifier, on_stage=on_stage))
         if subject:
-            say(f"written: {write_evaluation(evaluations[-1].report, _folder(target, targets, out))}")
+            say(f"written: {write_evaluation(evaluations[-1].report, folders[place])}")
         del engine  # two models at a time may not fit
         gc.collect()
     compared = compare(*evaluations) if len(evaluations) == 2 else None
     if compared is not None:
-        say(f"written: {_write_comparison(evaluations, compared, out or ELSEWHERE / 'comparison')}")
+        if not same_tokens(*(each.report for each in evaluations)):
+            say("perplexity per token is not compared, as the tokens differ: look at bits per byte")
+        say(f"written: {_write_comparison(evaluations, compared, between)}")
     if as_json:
         print_json(_record(evaluations, compared, outcomes))
     else:
@@ -138,12 +153,24 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _check_usage(runs: list[str], *, data: str | None, url: str | None, model: str | None, probes: Path | None) -> None:
+def _check_usage(
+    runs: list[str],
+    *,
+    data: str | None,
+    url: str | None,
+    model: str | None,
+    probes: Path | None,
+    decoding: Decoding,
+) -> None:
     """Raises typer.BadParameter for what cannot be meant."""
     if url and (runs or not model):
         raise typer.BadParameter("expected --model beside it and no RUN", param_hint="--url")
     if model and not url:
         raise typer.BadParameter("expected --url beside it", param_hint="--model")
+    if url and decoding is Decoding.OWN:
+        raise typer.BadParameter(
+            "expected greedy with --url: a server cannot be asked how it samples", param_hint="--decoding"
+        )
     if not url and not runs:
         raise typer.BadParameter("expected a RUN, or --url with --model", param_hint="RUN")
     if len(runs) > 2:
@@ -166,13 +193,6 @@ def _replies_of(path: str, *, detokenise: bool) -> list[str]:
     with working(f"reading {path}"):
         dialogues = corpus.iter_dialogues(path, detokenise=detokenise)
         return [turn.text for dialogue in dialogues for turn in dialogue.replies]
-
-
-def _folder(target: Target, targets: list[Target], out: Path | None) -> Path:
-    """Where an evaluation goes; beside one another under --out where there are two."""
-    if out is None:
-        return target.folder()
-    return out if len(targets) == 1 else out / target.folder().name
 
 
 def _record(evaluations: list[Evaluation], compared: list[ComparedMetric] | None, outcomes: list[ProbeOutcome]) -> Any:
@@ -230,6 +250,5 @@ def _probe_line(outcome: ProbeOutcome) -> Text:
 def _write_comparison(evaluations: list[Evaluation], compared: list[ComparedMetric], folder: Path) -> Path:
     from personable.evaluation.page import write_comparison
 
-    folder.mkdir(parents=True, exist_ok=True)
     first, second = (each.report.record() for each in evaluations)
     return write_comparison(first, second, compared, folder)

@@ -5,19 +5,30 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from personable.evaluation.exchanges import Exchange
 
-HUMAN = "human reply"
 # Mean ParlAI F1 22.53 on the 131,266 ConvAI2 training replies. Found by benchmarks/constant_string.py: words were
 # added, dropped and swapped until no single change made it better. F1 knows no word order, so neither does the string.
 CONSTANT = "i you to do my is i that are like and"
+
+
+class Trivial(StrEnum):
+    """The trivial systems, and the human replies beside them."""
+
+    HUMAN = "human"
+    CONSTANT = "constant"
+    ECHO = "echo"
+    FACT = "fact"
+    RANDOM = "random"
 
 
 @dataclass(frozen=True, slots=True)
 class TrivialSystem:
     """A way of replying that takes no model."""
 
+    kind: Trivial
     name: str
     description: str
     """What it replies, for the reader of a table."""
@@ -35,23 +46,27 @@ def trivial_systems(
     """
     systems = [
         TrivialSystem(
-            HUMAN,
+            Trivial.HUMAN,
+            "human reply",
             "The data's own reply, as a yardstick for length, diversity and habits. F1 and BLEU compare it with "
             "itself: they are 100 by construction, not a goal.",
             [exchange.reference for exchange in exchanges],
         ),
         TrivialSystem(
+            Trivial.CONSTANT,
             "constant string",
             f"The same words each time: {CONSTANT!r}, common words put together for a high F1 on ConvAI2's training "
             "replies.",
             [CONSTANT] * len(exchanges),
         ),
         TrivialSystem(
+            Trivial.ECHO,
             "echo of the partner",
             "The partner's last turn, said back; empty where the persona opens the dialogue.",
             [exchange.said for exchange in exchanges],
         ),
         TrivialSystem(
+            Trivial.FACT,
             "copy of a persona fact",
             "The first fact of the persona; empty where it has none.",
             [next(iter(exchange.history.persona.facts), "") for exchange in exchanges],
@@ -60,13 +75,14 @@ def trivial_systems(
     if training_replies:
         description = f"A reply drawn at random from {len(training_replies):,} training replies (seed {seed})."
         drawn = _drawn(training_replies, len(exchanges), seed)
-        systems.append(TrivialSystem("random training reply", description, drawn))
+        systems.append(TrivialSystem(Trivial.RANDOM, "random training reply", description, drawn))
     elif len({exchange.dialogue for exchange in exchanges}) > 1:
         description = (
-            f"A human reply drawn at random from the other dialogues of this data (seed {seed}), as no training "
-            "replies were given."
+            f"A human reply drawn at random from the other dialogues of this data (seed {seed}; on scripted questions, "
+            "from all of them), as no training replies were given."
         )
-        systems.append(TrivialSystem("random reply of other dialogues", description, _of_others(exchanges, seed)))
+        name = "random reply of other dialogues"
+        systems.append(TrivialSystem(Trivial.RANDOM, name, description, _of_others(exchanges, seed)))
     return systems
 
 

@@ -35,9 +35,9 @@ def score(measured: Measured, *, seed: int = 0) -> Score:
     tally = measured.tally
     method, interval = "", None
     if tally.jackknife is not None and len(tally.jackknife) > 1:
-        method, interval = "jackknife over dialogues", _jackknife_interval(tally)
+        method, interval = f"jackknife over {tally.rows}", _jackknife_interval(tally)
     elif tally.jackknife is None and len(tally.sums) > 1:
-        method = "bootstrap over dialogues"
+        method = f"bootstrap over {tally.rows}"
         interval = _percentiles(tally.combine(_weights(len(tally.sums), seed) @ tally.sums))
     return Score(tally.value, interval, method if interval else "", measured.count, measured.counted)
 
@@ -73,8 +73,7 @@ def _weights(dialogues: int, seed: int) -> NDArray[np.float64]:
 
 
 def _percentiles(values: NDArray[np.float64]) -> tuple[float, float] | None:
-    values = values[np.isfinite(values)]
-    if not len(values):
+    if not np.isfinite(values).all():  # leaving some out would make the interval look surer than it is
         return None
     tail = (1 - CONFIDENCE) / 2 * 100
     low, high = np.percentile(values, (tail, 100 - tail))

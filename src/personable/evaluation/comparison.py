@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from personable.errors import DataError
 from personable.evaluation.bootstrap import Difference, difference
+from personable.evaluation.likelihood import PERPLEXITY
 from personable.evaluation.metric import Better, Metric, Score
+from personable.evaluation.report import Report, finite
 
 if TYPE_CHECKING:
     from personable.evaluation.run import Evaluation
@@ -35,9 +37,9 @@ class ComparedMetric:
         """Ready for JSON."""
         return {
             "metric": self.metric.key,
-            "first": self.first.value,
-            "second": self.second.value,
-            "difference": asdict(self.difference),
+            "first": finite(self.first.value),
+            "second": finite(self.second.value),
+            "difference": finite(asdict(self.difference)),
             "real": self.difference.real,
             "better": self.better,
         }
@@ -46,6 +48,7 @@ class ComparedMetric:
 def compare(first: Evaluation, second: Evaluation) -> list[ComparedMetric]:
     """Every metric that both have, with the paired bootstrap of their difference.
 
+    Perplexity per token is left out where the two cut the replies into different tokens: bits per byte compare.
     Raises DataError unless both were measured on the same dialogues.
     """
     a, b = first.report, second.report
@@ -56,5 +59,11 @@ def compare(first: Evaluation, second: Evaluation) -> list[ComparedMetric]:
             metric, a.scores[key], b.scores[key], difference(first.measured[key], second.measured[key], seed=a.seed)
         )
         for key, metric in a.metrics.items()
-        if key in first.measured and key in second.measured
+        if key in first.measured and key in second.measured and (key != PERPLEXITY.key or same_tokens(a, b))
     ]
+
+
+def same_tokens(a: Report, b: Report) -> bool:
+    """Whether both cut the scored replies into tokens of one vocabulary, as far as counts tell."""
+    counts = {report.scores[PERPLEXITY.key].count for report in (a, b) if PERPLEXITY.key in report.scores}
+    return len(counts) <= 1 and a.engine.get("vocabulary") == b.engine.get("vocabulary")

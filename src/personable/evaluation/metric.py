@@ -56,9 +56,11 @@ class Tally:
     """What a metric is computed from."""
 
     sums: Sums
-    """Shape (dialogues, quantities): what each dialogue adds to every quantity, such as (F1 total, replies)."""
+    """Shape (rows, quantities): what each dialogue, or persona, adds to every quantity, such as (F1 total, replies)."""
     combine: Callable[[Sums], Sums]
     """Shape (..., quantities) -> (...): the value for a total of rows; nan where nothing was counted."""
+    rows: str = "dialogues"
+    """What a row stands for; `personas` where each is asked by itself."""
     jackknife: Sums | None = None
     """Shape (dialogues,): the value without each dialogue, for a metric that is no function of sums (Distinct-n:
     drawing a dialogue twice would lower it). With it the interval is the jackknife's, and `sums` is one row: the
@@ -88,9 +90,9 @@ class Score:
 
     value: float
     interval: tuple[float, float] | None
-    """The 95 % confidence interval; None where there are fewer than two dialogues."""
+    """The 95 % confidence interval; None where there are fewer than two rows, or a resample has no finite value."""
     interval_method: str
-    """`bootstrap over dialogues` or `jackknife over dialogues`; empty without an interval."""
+    """Such as `bootstrap over dialogues` or `jackknife over dialogues`; empty without an interval."""
     count: int
     counted: str
 

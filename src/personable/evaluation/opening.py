@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from personable import corpus
 from personable.base import is_local, load_base
 from personable.corpus import Format
-from personable.errors import BadRecord, RecipeError
+from personable.errors import BadRecord, DataError, RecipeError
 from personable.evaluation.engine import Engine
 from personable.evaluation.local import LocalEngine
-from personable.evaluation.run import Subject, sample_dialogues
+from personable.evaluation.run import sample_dialogues
+from personable.evaluation.settings import Subject
 from personable.evaluation.url import UrlEngine
 from personable.reply import Sampling
 from personable.reply.sampling import sampling_defaults
@@ -30,21 +32,52 @@ class Target:
     """`starter`, a run folder, a Hub id; or the name of a model behind `url`."""
     url: str | None = None
 
-    def open(self, *, batch_size: int = 16) -> Engine:
-        """The engine. Raises BaseNotFound, BadBase, or what the server's first answer calls for."""
+    def open(self, *, batch_size: int | None = None) -> Engine:
+        """The engine; batch_size: LocalEngine's own if None. Raises BaseNotFound or BadBase, RecipeError for a URL."""
         if self.url is not None:
             return UrlEngine(self.url, self.spec)
-        return LocalEngine(load_base(self.spec), batch_size=batch_size)
+        base = load_base(self.spec)
+        return LocalEngine(base) if batch_size is None else LocalEngine(base, batch_size=batch_size)
 
     def folder(self) -> Path:
         """Where its evaluation belongs: in the run folder itself, else in evaluations/ here."""
         if self.url is None and self.spec != "starter" and is_local(self.spec) and Path(self.spec).is_dir():
             return Path(self.spec)
-        return ELSEWHERE / (re.sub(r"[^\w.-]+", "-", Path(self.spec).stem if is_local(self.spec) else self.spec))
+        name = Path(self.spec).stem if self.url is None and is_local(self.spec) else self.spec
+        return ELSEWHERE / (re.sub(r"[^\w.-]+", "-", name).lstrip(".-") or "model")
+
+
+def folders_of(targets: Sequence[Target], out: Path | None = None) -> list[Path]:
+    """A folder for the evaluation of each target, made and writable; under `out` where it is given.
+
+    Asked for before anything is measured. Raises DataError where a folder cannot be written.
+    """
+    folders: list[Path] = []
+    for target in targets:
+        folder = target.folder() if out is None else out if len(targets) == 1 else out / target.folder().name
+        wanted, number = folder, 2
+        while folder in folders:  # two runs of one name
+            folder, number = wanted.with_name(f"{wanted.name}-{number}"), number + 1
+        folders.append(folder)
+    for folder in folders:
+        make_writable(folder)
+    return folders
+
+
+def make_writable(folder: Path) -> None:
+    """Makes a folder that files can be written into. Raises DataError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"expected to be able to write an evaluation into {folder}, found: {error.strerror}. Next: another --out."
+        ) from error
 
 
 def decoding_of(engine: Engine, *, own: bool, max_reply_tokens: int | None = None) -> Sampling:
-    """Greedy, or with `own` the sampling that a run asks for; a server's is Personable's default, as nobody can ask.
+    """Greedy, or with `own` the sampling that a run asks for, which a server cannot be asked about.
 
     Raises RecipeError for replies longer than the context holds.
     """
@@ -79,7 +112,7 @@ def read_subject(
     name = Path(data).name if Path(data).exists() else data
     about: dict[str, object] = {
         "name": name,
-        "split": data.partition(":")[2] if name == data and ":" in data else name,
+        "split": data.partition(":")[2] if name == data else "",
         "format": found.format.value,
         "fingerprint": corpus.fingerprint(dialogues),
         "detokenised": detokenise,

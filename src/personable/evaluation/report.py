@@ -4,7 +4,7 @@
       "format": 1,
       "created": "2026-11-22T12:00:00+00:00",
       "engine": {"kind": "local", "name": "runs/rita", "parameters": 17867008, "context_tokens": 512, ...},
-      "data": {"name": "valid_self_original.txt.xz", "format": "convai2", "fingerprint": "9d1d...",
+      "data": {"name": "valid_self_original.txt.xz", "split": "", "format": "convai2", "fingerprint": "9d1d...",
                "detokenised": false, "dialogues": 500, "replies": 3907, "limit": null},
       "decoding": {"method": "greedy", "temperature": 0, ..., "max_reply_tokens": 80},
       "seed": 0,
@@ -91,14 +91,15 @@ class Report:
         for metric in found["metrics"].values():
             metric.pop("key")
         found["samples"] = [_sample_record(sample) for sample in self.samples]
-        cleaned: dict[str, Any] = _finite(found)
+        cleaned: dict[str, Any] = finite(found)
         return cleaned
 
     def write(self, folder: Path) -> Path:
         """Writes evaluation.json, whole or not at all, and returns where."""
         file = folder / EVALUATION
         new = file.with_name(f"{EVALUATION}.new")
-        new.write_text(json.dumps(self.record(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(self.record(), ensure_ascii=False, indent=2) + "\n"
+        new.write_bytes(text.encode("utf-8", "replace"))  # a server may send half a character
         new.replace(file)
         return file
 
@@ -130,11 +131,12 @@ def _sample_record(sample: Sample) -> dict[str, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A value for JSON, with null for numbers that are not finite."""
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
+        return [finite(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -284,7 +284,9 @@ def _distinct(metric: Metric, n: int, exchanges: Sequence[Exchange], replies: Se
     lost = [(sum(dialogues_with[gram] == 1 for gram in each), each.total()) for each in found]
     divided = ratio(_PERCENT)
     without = divided(whole - np.array(lost, dtype=np.float64).reshape(-1, 2))
-    return Measured(metric, Tally(whole[None], divided, without), int(whole[1]), "words" if n == 1 else f"{n}-grams")
+    return Measured(
+        metric, Tally(whole[None], divided, jackknife=without), int(whole[1]), "words" if n == 1 else f"{n}-grams"
+    )
 
 
 def _bleu_counts(pairs: Sequence[tuple[str, str]]) -> list[float]:

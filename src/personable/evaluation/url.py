@@ -36,6 +36,10 @@ _BUSY = frozenset({408, 409, 429, 500, 502, 503, 504})
 """Answers that may be others a moment later."""
 
 
+SENT = ("temperature", "top_p", "max_reply_tokens", "seed")
+"""Of the sampling settings, those that a server is told; the others are its own."""
+
+
 class UrlEngine:
     """A model behind a URL. Gives replies, no log-probabilities."""
 

@@ -101,7 +101,7 @@ def measured_recall(questions: Sequence[Question], replies: Sequence[str], metri
     sums = np.zeros((len(rows), 2))
     for question, right in zip(questions, score_answers(questions, replies), strict=True):
         sums[rows[question.persona]] += (right, 1)
-    return Measured(metric or FACT_RECALL, Tally(sums, ratio(100)), len(questions), "questions")
+    return Measured(metric or FACT_RECALL, Tally(sums, ratio(100), rows="personas"), len(questions), "questions")
 
 
 def sampled(probes: Sequence[Probe], limit: int, *, seed: int) -> list[Probe]:
@@ -129,7 +129,7 @@ def _every_wording(questions: Sequence[Question], right: Sequence[bool]) -> Meas
     sums = np.zeros((len(personas), 2))
     for (persona, _), good in each.items():
         sums[personas[persona]] += (good, 1)
-    return Measured(FACT_RECALL_EVERY_WORDING, Tally(sums, ratio(100)), len(each), "facts")
+    return Measured(FACT_RECALL_EVERY_WORDING, Tally(sums, ratio(100), rows="personas"), len(each), "facts")
 
 
 def _by_kind(questions: Sequence[Question], right: Sequence[bool]) -> dict[str, dict[str, object]]:

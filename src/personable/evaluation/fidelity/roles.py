@@ -149,7 +149,7 @@ def measured_swaps(probes: Sequence[RoleProbe], replies: Sequence[str]) -> Measu
     sums = np.zeros((len(rows), 2))
     for probe, reply in zip(probes, replies, strict=True):
         sums[rows[probe.persona]] += (swap_in(probe, reply) is not None, 1)
-    return Measured(ROLE_SWAPS, Tally(sums, ratio(100)), len(probes), "probes")
+    return Measured(ROLE_SWAPS, Tally(sums, ratio(100), rows="personas"), len(probes), "probes")
 
 
 def swap_in(probe: RoleProbe, reply: str) -> Swap | None:
