@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from personable import corpus
 from personable.cli.data import say_skipped, skipping_explained
 from personable.cli.options import DetokeniseOption, FormatOption, JsonOption, MaxBadOption
 from personable.cli.progress import stages
@@ -96,6 +95,7 @@ def evaluate(
             decoding_of,
             folders_of,
             make_writable,
+            read_replies,
             read_subject,
         )
 
@@ -112,7 +112,9 @@ def evaluate(
                 seed=seed,
                 on_problem=say_skipped,
             )
-        training_replies = _replies_of(training_data, detokenise=detokenise) if training_data else None
+        if training_data:
+            with working(f"reading {training_data}"), skipping_explained():
+                training_replies = read_replies(training_data, detokenise=detokenise)
         classifier = NliClassifier(nli) if nli else None
 
     evaluations: list[Evaluation] = []
@@ -187,12 +189,6 @@ def _parts(metrics: str | None) -> tuple[str, ...]:
         if part not in PARTS:
             raise typer.BadParameter(f"expected some of {', '.join(PARTS)}, found {part!r}", param_hint="--metrics")
     return wanted
-
-
-def _replies_of(path: str, *, detokenise: bool) -> list[str]:
-    with working(f"reading {path}"):
-        dialogues = corpus.iter_dialogues(path, detokenise=detokenise)
-        return [turn.text for dialogue in dialogues for turn in dialogue.replies]
 
 
 def _record(evaluations: list[Evaluation], compared: list[ComparedMetric] | None, outcomes: list[ProbeOutcome]) -> Any:

@@ -61,7 +61,7 @@ BITS_PER_BYTE = Metric(
     definition=f"total nats / ln 2 / (bytes + replies): the nats, {_SCORED}, shared out among UTF-8 bytes; the end of "
     "a reply counts as a byte, as a line break would. Comparable between models of different vocabularies.",
     better=Better.LOWER,
-    source="Gao et al. 2020, The Pile, section 3.1",
+    source="Gao et al. 2020, The Pile",
     tokenisation="UTF-8 bytes of the data's replies, without white space around them",
     unit="bits/byte",
 )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from personable import corpus
+from personable import corpus, starter
 from personable.base import is_local, load_base
 from personable.corpus import Format
 from personable.errors import BadRecord, DataError, RecipeError
@@ -104,8 +104,12 @@ def read_subject(
     seed: int = 0,
     on_problem: Callable[[BadRecord], None] = lambda problem: None,
 ) -> Subject:
-    """The dialogues to measure on. limit: a seeded sample of so many. Raises DataError or BadRecord."""
-    found = corpus.read_dialogues(data, format=format, detokenise=detokenise, max_bad=max_bad)
+    """The dialogues to measure on; `starter` is the bundled validation dialogues. limit: a seeded sample of so many.
+
+    Raises DataError or BadRecord.
+    """
+    path = str(starter.VALIDATION) if data == "starter" else data
+    found = corpus.read_dialogues(path, format=format, detokenise=detokenise, max_bad=max_bad)
     for problem in found.problems:
         on_problem(problem)
     dialogues = sample_dialogues(found.dialogues, limit, seed=seed)
@@ -120,3 +124,13 @@ def read_subject(
         "dialogues_in_file": len(found.dialogues),
     }
     return Subject(dialogues, about)
+
+
+def read_replies(data: str, *, detokenise: bool = False) -> list[str]:
+    """The replies of training dialogues, for a baseline to draw from; `starter` is the bundled ones.
+
+    Raises DataError or BadRecord.
+    """
+    path = str(starter.TRAIN) if data == "starter" else data
+    dialogues = corpus.iter_dialogues(path, detokenise=detokenise)
+    return [turn.text for dialogue in dialogues for turn in dialogue.replies]
