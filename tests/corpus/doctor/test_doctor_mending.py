@@ -9,7 +9,7 @@ import pytest
 from personable.corpus import Kind, examine, mend, read_dialogues, write_dialogues
 from personable.dialogue import Dialogue, Persona, Speaker, Turn
 from personable.errors import DataError
-from tests.corpus.test_doctor import ANN, BOB, TALK, corpus, told
+from tests.corpus.doctor.test_doctor import ANN, BOB, TALK, corpus, told
 
 
 def test_copies_beginnings_and_leaks_go_and_the_rest_stays(tmp_path: Path) -> None:

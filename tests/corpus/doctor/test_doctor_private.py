@@ -33,6 +33,7 @@ IBAN = "GB82 WEST 1234 5698 7654 32"  # the example of ISO 13616's registry
         (f"{AMEX} and {VISA.replace(' ', '-')}", "[card] and [card]"),
         ("4111 - 1111 - 1111 - 1111", "[card]"),
         (f"pay to {IBAN}", "pay to [iban]"),
+        ("a@b.de1x@c.org|.+x-y@mail.example.org", "[e-mail][e-mail]|[e-mail]"),
         ("a@b.de 415-286-4371", "[e-mail] [phone]"),
         ("415-286-4371 415-286-4372", "[phone] [phone]"),
     ],
@@ -64,6 +65,13 @@ def test_personal_data_is_masked(text: str, expected: str) -> None:
 )
 def test_other_numbers_and_signs_are_left_alone(text: str) -> None:
     assert masked(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 200_000 + " 123", "@" + "a-" * 100_000, "a@" + "a-" * 100_000, "a @ " + "a . " * 50_000, "a@b." * 9]
+)
+def test_words_without_end_are_read_to_their_end(text: str) -> None:
+    assert masked(f"{text} ann@example.org").endswith(" [e-mail]")
 
 
 def test_masking_leaves_nothing_to_mask() -> None:

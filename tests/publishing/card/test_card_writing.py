@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 from contextlib import redirect_stdout
@@ -54,6 +55,15 @@ def test_a_readme_of_somebody_else_stays(run) -> None:
     with pytest.raises(PublishError, match="--overwrite"):
         write_card(run)
     assert (run / "README.md").read_text() == "my notes"
+
+
+@pytest.mark.parametrize("change", [{"scores": None}, {"scores": []}, {"data": None}, {"confidence": None}])
+def test_an_evaluation_that_lacks_something_is_said(change, run) -> None:
+    file = run / "evaluation.json"
+    record = json.loads(file.read_text(encoding="utf-8")) | change
+    file.write_text(json.dumps({key: value for key, value in record.items() if value is not None}), encoding="utf-8")
+    with pytest.raises(DataError, match=rf"evaluation\.json: expected .*found no {next(iter(change))}\. Next: run"):
+        make_card(run)
 
 
 def test_a_damaged_record_leaves_the_card_as_it_was(run) -> None:

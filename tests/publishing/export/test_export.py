@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from personable.base import Base, load_base, load_tokenizer
 from personable.cli.export import export as export_command
 from personable.errors import BadBase, BaseNotFound, MissingExtra, RecipeError
-from personable.publishing.export.exporting import export
+from personable.publishing.export.exporting import _put_in_place, export
 from personable.publishing.export.forms import Form, Quantization
 from personable.publishing.export.merged import load_merged
 from personable.publishing.export.modelfile import go_template, write_modelfile
@@ -153,6 +153,31 @@ def test_an_export_that_breaks_off_leaves_nothing(form: Form, run, tmp_path, mon
     with pytest.raises(RecipeError, match="No space left"):
         export(run, to=form, out=out, overwrite=True)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == earlier
+
+
+def test_an_earlier_export_is_put_back_where_the_new_one_does_not_get_there(tmp_path) -> None:
+    folder, old = tmp_path / "plain", tmp_path / "old"
+    folder.mkdir()
+    (folder / "config.json").write_text("earlier")
+    with pytest.raises(FileNotFoundError):
+        _put_in_place(tmp_path / "nothing", folder, old)
+    assert (folder / "config.json").read_text() == "earlier"
+    assert not old.exists()
+
+
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [
+        (b"---\nlicense: mit\n---\n# Ren\xe9\n", "mit"),
+        (b"---\nlicense: mit\nreleased: 2026-02-30\n---\n", None),
+        (b"---\nlicense: [mit\n---\n", None),
+        (b"\xff\xfe", None),
+    ],
+)
+def test_a_damaged_card_stops_no_export(card, licence, run) -> None:
+    (run / "README.md").write_bytes(card)
+    field = gguf.GGUFReader(export(run).path).get_field("general.license")
+    assert (field.contents() if field else None) == licence
 
 
 def test_an_adapter_is_merged_into_the_base_that_its_recipe_names(tmp_path) -> None:

@@ -102,6 +102,10 @@ def half_a_template(run: Path) -> None:
     edit(run / "tokenizer_config.json", chat_template=None)
 
 
+def tokenizer_code(run: Path) -> None:
+    edit(run / "tokenizer_config.json", auto_map={"AutoTokenizer": ["x.Y", None]})
+
+
 def mail_in_a_sample(run: Path) -> None:
     edit(run / "evaluation.json", samples=[{"reply": "ada@boats.org"}])
 
@@ -132,6 +136,14 @@ WRONG: list[tuple[str, Callable[[Path], None], str]] = [
     ("no end", generation(eos_token_id=None), r"generation_config.json: expected eos_token_id"),
     ("n-grams", generation(no_repeat_ngram_size=3), r"found no_repeat_ngram_size: 3. Next: take"),
     ("beams", generation(num_beams=4), r"found num_beams: 4"),
+    ("embedding in words", config(n_embd="x"), r"config.json: expected settings .*n_embd"),
+    ("index as a list", write("model.safetensors.index.json", b'{"weight_map": ["a"]}'), r"json: expected weight_map"),
+    ("index of lists", write("model.safetensors.index.json", b'{"weight_map":{"a":[]}}'), r"json: expected weight_map"),
+    ("damaged index", write("model.safetensors.index.json", b"{"), r"index.json: expected weight_map"),
+    ("code of a tokenizer", tokenizer_code, r"tokenizer_config.json: expected a tokenizer of .*found auto_map"),
+    ("path in the Modelfile", write("Modelfile", b"FROM /home/ada/a.gguf\n"), r"Modelfile:1: .*found /home/ada/a"),
+    ("key in a licence", write("LICENSE", f"MIT {A_KEY}".encode()), r"LICENSE:1: expected no key, found hf_aBc\.\.\."),
+    ("path in a text licence", write("LICENSE.txt", b"MIT\n/home/ada/x\n"), r"LICENSE.txt:2: .*found /home/ada/x"),
     ("no tokenizer", remove("tokenizer.json"), r"tokenizer.json: expected the tokenizer, found no such file"),
     ("no template", remove("chat_template.jinja"), r"chat_template.jinja: expected the chat template, found no"),
     ("two templates", another_template, r"to the byte, found two that differ"),
@@ -165,6 +177,32 @@ def test_what_is_wrong_is_said_once(change: Callable[[Path], None], expected: st
     assert A_KEY not in "".join(problems)
 
 
+def test_layers_that_are_null_are_said(run: Path) -> None:
+    settings = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    (run / "config.json").write_text(json.dumps(settings | {"n_layer": None}), encoding="utf-8")
+    assert any("config.json: expected settings that transformers reads" in each for each in found(run))
+
+
+@pytest.mark.parametrize("beginning", [b"\x80\x02", b"\x1f\x8b"])
+def test_safetensors_may_begin_like_anything(beginning: bytes, run: Path) -> None:
+    """As the length of their header has it, which spaces may fill up."""
+    file = run / "model.safetensors"
+    content = file.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    longer = int.from_bytes(beginning, "little")
+    while longer < length:
+        longer += 1 << 16
+    padding = b" " * (longer - length)
+    file.write_bytes(longer.to_bytes(8, "little") + content[8 : 8 + length] + padding + content[8 + length :])
+    assert file.read_bytes().startswith(beginning)
+    assert found(run) == []
+
+
+def test_the_author_of_a_licence_may_be_reached(run: Path) -> None:
+    (run / "LICENSE").write_text("Copyright Ada <ada@boats.org>", encoding="utf-8")
+    assert found(run) == []
+
+
 def test_everything_is_said_together(run: Path) -> None:
     for change in (config(n_ctx=None, n_inner=64), generation(num_beams=4), another_template, remove("README.md")):
         change(run)
@@ -195,6 +233,22 @@ def test_records_name_files_not_folders_of_this_machine(run: Path) -> None:
     assert record["recipe"]["data"]["train"] == ["train.jsonl"]
     assert record["training_arguments"]["output_dir"] == "checkpoints"
     assert not sent["config.json"].shortened
+
+
+def test_what_was_said_is_published_as_it_was_said(run: Path) -> None:
+    said: dict[str, Any] = {
+        "samples": [{"reply": "/me waves", "persona": ["/and/or"], "turns": [{"text": "/s"}]}],
+        "details": {"roles": {"swapped": [{"said": "/a/b", "reply": "C:/x"}]}},
+    }
+    paths = {"nli": {"classifier": "/srv/models/nli"}}
+    record = {**said, "details": {**said["details"], **paths}, "note": "/me too", "engine": {"name": "/srv/runs/rita"}}
+    (run / "evaluation.json").write_text(json.dumps(record), encoding="utf-8")
+    sent = {file.name: file for file in published_contents(run).files}["evaluation.json"]
+    found = json.loads(sent.content())
+    assert found["engine"] == {"name": "rita"}
+    assert found["details"].pop("nli") == {"classifier": "nli"}
+    assert {key: found[key] for key in said} == said
+    assert found["note"] == "/me too"
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import yaml
 
 from personable.dialogue import Dialogue, Persona, Speaker
 from personable.errors import PublishError
+from personable.publishing.hub.contents import PublishedFile
 from personable.publishing.hub.publishing import send
 from personable.publishing.hub.space import GRADIO_VERSION, TEMPLATES, prepare_space, space_files, write_space
 from personable.reply import load
@@ -55,6 +56,32 @@ def test_no_slot_stays_open() -> None:
     text = "".join(files_of("ada/rita").values())
     assert not re.search(r"OWNER|TITLE|GRADIO_VERSION", text)
     assert 'os.environ.get("MODEL", "ada/rita")' in text
+
+
+@pytest.mark.parametrize("name", ["TITLE-bot", "GRADIO_VERSION", "123", "no", "1e5", "a: b"])
+def test_any_name_is_the_title_as_it_stands(name: str) -> None:
+    files = files_of(f"ada/{name}")
+    settings = yaml.safe_load(files["README.md"].split("---\n")[1])
+    assert settings["title"] == name
+    assert f"[ada/{name}](https://huggingface.co/ada/{name})" in files["README.md"]
+    assert f'os.environ.get("MODEL", "ada/{name}")' in files["app.py"]
+
+
+def test_a_page_is_written_whole_or_not_at_all(trained_once: Path, tmp_path: Path) -> None:
+    upload = prepare_space(trained_once, "ada/rita")
+    first, *others = upload.files
+    changed = PublishedFile(first.name, b"changed")
+    broken = replace(upload, files=(changed, *others[:-1], PublishedFile(others[-1].name, tmp_path / "gone")))
+    with pytest.raises(PublishError, match=r"to write .*page, found: No such file.* --out"):
+        write_space(broken, tmp_path / "page")
+    assert list(tmp_path.iterdir()) == []
+    folder = write_space(upload, tmp_path / "page")
+    with pytest.raises(PublishError, match="to write"):
+        write_space(broken, folder)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == {f.name: f.content() for f in upload.files}
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(PublishError, match=r"to write .*file/page, found: "):
+        write_space(upload, tmp_path / "file" / "page")
 
 
 def test_the_folder_of_somebody_else_is_left_alone(trained_once: Path, tmp_path: Path) -> None:

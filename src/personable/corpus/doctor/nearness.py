@@ -7,11 +7,13 @@ paired with at most two others for each hash of its sketch, so the time grows wi
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from personable.dialogue import Dialogue
 
@@ -61,8 +63,15 @@ def nearly_same(dialogues: Sequence[Dialogue]) -> Iterator[Nearness]:
 def shingles(dialogue: Dialogue) -> set[int]:
     """A number for each run of four words; case, punctuation and apostrophes do not count, nor does who speaks."""
     text = _APOSTROPHE.sub("", " ".join(turn.text for turn in dialogue.turns).casefold())
-    words = _WORD.findall(text)
+    words = [_number_of(word) for word in _WORD.findall(text)]
     return set(map(hash, zip(*(words[start:] for start in range(_SHINGLE_WORDS)), strict=False)))
+
+
+@lru_cache(maxsize=1 << 17)
+def _number_of(word: str) -> int:
+    # Python's hash of a text differs from process to process, and with it which dialogues meet in a sketch; its hash
+    # of a tuple of numbers does not.
+    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 def _alike(one: set[int], other: set[int]) -> float:

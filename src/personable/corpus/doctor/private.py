@@ -28,7 +28,9 @@ class Span:
 
 # Text may be tokenised: "ann @ example . com", "( 415 ) 555 - 1234".
 _EMAIL = re.compile(
-    r"[\w.+-]*\w@(?:[\w-]+\.)+[^\W\d_]{2,}|[\w.+-]*\w @ (?:[\w-]+ ?\. ?)+(?:com|org|net|edu|gov|info|io|co|uk|de)\b",
+    # Only where a word begins: tried at every letter of a long one, the time would grow with the square of its length.
+    r"(?<![\w.+-])[\w.+-]*\w"
+    r"(?:@(?:[\w-]+\.)+[^\W\d_]{2,}| @ (?:[\w-]+ ?\. ?)+(?:com|org|net|edu|gov|info|io|co|uk|de)\b)",
     re.IGNORECASE,
 )
 _CARD = re.compile(r"(?<![\w.$£€+-])(?<!\d )[3-6](?: ?-? ?\d){12,18}(?![\w-]|\.\d)")

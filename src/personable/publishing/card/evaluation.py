@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from personable.errors import DataError
 from personable.evaluation.page import figures
 from personable.evaluation.page.score_rows import ScoreRow, ScoreRows, score_rows
 from personable.publishing.card.lineage import last_name
@@ -18,6 +20,19 @@ _TURNS = 4
 _CHARACTERS = 600
 """Of one quoted text; a model gone wrong can talk without end."""
 _AT_RANDOM = "random"
+
+
+_NEEDED = {"scores": dict, "data": dict, "decoding": dict, "engine": dict, "confidence": int | float}
+
+
+def check_evaluation(found: Mapping[str, Any], file: Path) -> None:
+    """Raises DataError where the content of an evaluation.json lacks what a card says of it. file: for the message."""
+    lacking = [key for key, kind in _NEEDED.items() if not isinstance(found.get(key), kind)]
+    if lacking:
+        raise DataError(
+            f"{file}: expected what `personable evaluate` writes, found no {', '.join(lacking)}. "
+            "Next: run personable evaluate again."
+        )
 
 
 def evaluated(found: Mapping[str, Any] | None, *, name: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from huggingface_hub.utils import validate_repo_id
 from personable.errors import BaseNotFound, DataError, PublishError
 from personable.evaluation.report import EVALUATION, read_record
 from personable.publishing.card.body import RunRecords, card_body
+from personable.publishing.card.evaluation import check_evaluation
 from personable.publishing.card.metadata import card_metadata
 from personable.publishing.card.text import plain
 from personable.publishing.hub.contents import CARD
@@ -82,9 +83,15 @@ def read_run(run: Path) -> RunRecords:
     return RunRecords(
         record=_read_training(run / RECORD),
         metrics=read_metrics(metrics) if metrics.is_file() else [],
-        evaluation=read_record(run / EVALUATION) if (run / EVALUATION).exists() else None,
+        evaluation=_read_evaluation(run / EVALUATION) if (run / EVALUATION).exists() else None,
         has_picture=(run / PICTURE).is_file(),
     )
+
+
+def _read_evaluation(file: Path) -> dict[str, Any]:
+    record = read_record(file)
+    check_evaluation(record, file)
+    return record
 
 
 _NEEDED = ("recipe", "training_arguments", "chat_template", "context_tokens", "data", "steps", "epochs", "versions")

@@ -117,10 +117,19 @@ def _export_folder(
             if _RECORDS.fullmatch(record.name) and record.is_file():
                 shutil.copyfile(record, staged / record.name)
         _put_on_disk(staged)
+        _put_in_place(staged, folder, old)
+    return Exported(folder, None, sum(file.stat().st_size for file in folder.iterdir()))
+
+
+def _put_in_place(staged: Path, folder: Path, old: Path) -> None:
+    """Renames `staged` to `folder`, and what was there to `old`; puts that back where the former fails."""
+    try:
         if folder.exists():
             folder.replace(old)
         staged.replace(folder)
-    return Exported(folder, None, sum(file.stat().st_size for file in folder.iterdir()))
+    finally:
+        if old.exists() and not folder.exists():
+            old.replace(folder)
 
 
 def _check_replaceable(folder: Path, source: Path | None, *, overwrite: bool) -> None:
@@ -184,10 +193,10 @@ def _licence(source: Path | None) -> str | None:
     card = source / _CARD if source else None
     if card is None or not card.is_file():
         return None
-    match = re.match(r"---\n(.*?)\n---\n", card.read_text(encoding="utf-8"), re.DOTALL)
+    match = re.match(r"---\n(.*?)\n---\n", card.read_text(encoding="utf-8", errors="replace"), re.DOTALL)
     try:
         front = yaml.safe_load(match[1]) if match else None
-    except yaml.YAMLError:
+    except (ValueError, yaml.YAMLError):  # PyYAML raises ValueError for a date that there is not
         return None
     found = front.get("license") if isinstance(front, dict) else None
     return str(found) if found else None

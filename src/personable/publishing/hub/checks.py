@@ -15,7 +15,7 @@ from personable.publishing.hub.problem import Problem
 
 # Vocabularies are full of pieces that look like anything; what is in them came with the base.
 _NOT_READ = frozenset({"tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "model.safetensors.index.json"})
-_READ_SUFFIXES = frozenset({".json", ".jsonl", ".yaml", ".md", ".html", ".jinja"})
+_NOT_TEXT = frozenset({".safetensors", ".gguf", ".model", ".png"})
 
 # What vLLM takes from generation_config.json, and what says nothing about sampling. Anything else would be obeyed by
 # one engine and not by another, so that the same weights would answer differently.
@@ -27,6 +27,7 @@ _COMMON_GENERATION = frozenset(
 
 _PICKLES = {b"PK\x03\x04": "a zip archive, as torch.save writes", b"\x80\x02": "a pickle", b"\x80\x03": "a pickle",
             b"\x80\x04": "a pickle", b"\x80\x05": "a pickle", b"\x1f\x8b": "a gzip archive"}  # fmt: skip
+_FOREIGN_CODE = "auto_map: code that comes with the model"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
@@ -79,7 +80,9 @@ def _disguised(contents: Contents) -> Iterator[Problem]:
     for file in contents.files:
         beginning = _beginning(file)
         for magic, kind in _PICKLES.items():
-            if beginning.startswith(magic):
+            # Safetensors begin with the length of their header, whose lowest two bytes may be any.
+            by_chance = len(magic) == 2 and file.name.endswith(".safetensors")
+            if beginning.startswith(magic) and not by_chance:
                 yield Problem(file.name, f"what {file.name} says it is", kind, "take it out of the run")
 
 
@@ -102,8 +105,11 @@ def _weights(run: Path, contents: Contents) -> Iterator[Problem]:
             f"only pickles ({', '.join(pickled)})" if pickled else "no weights",
             "save the model with model.save_pretrained(folder)" if pickled else "train again, or restore the file",
         )
-    wanted = _indexed(run / "model.safetensors.index.json")
-    for name in sorted(wanted - set(weights)):
+    index = run / "model.safetensors.index.json"
+    wanted = _indexed(index) if index.is_file() else set()
+    if wanted is None:
+        yield Problem(index.name, "weight_map: the file of each tensor", "none", "restore the file, or train again")
+    for name in sorted((wanted or set()) - set(weights)):
         yield Problem(name, "every file that model.safetensors.index.json names", "no such file", "restore it")
     for name in weights:
         try:
@@ -116,9 +122,12 @@ def _weights(run: Path, contents: Contents) -> Iterator[Problem]:
             yield Problem(name, "weights only", f"optimizer state ({optimiser[0]})", "save the model alone")
 
 
-def _indexed(index: Path) -> set[str]:
-    found = _json(index) if index.is_file() else {}
-    weights = found.get("weight_map", {}) if isinstance(found, dict) else {}
+def _indexed(index: Path) -> set[str] | None:
+    """The files that an index names; None where it names none in a way that could be read."""
+    found = _json(index)
+    weights = found.get("weight_map") if isinstance(found, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(each, str) for each in weights.values()):
+        return None
     return set(weights.values())
 
 
@@ -129,9 +138,7 @@ def _configuration(run: Path) -> Iterator[Problem]:
         yield Problem(name, "a JSON object", "damaged JSON", "restore the file, or train again")
         return
     if "auto_map" in config:
-        yield Problem(
-            name, "an architecture of transformers", "auto_map: code that comes with the model", "choose another base"
-        )
+        yield Problem(name, "an architecture of transformers", _FOREIGN_CODE, "choose another base")
         return  # not loaded: what it names could be run
     if not config.get("architectures"):
         yield Problem(name, "architectures", "none", 'add e.g. "architectures": ["GPT2LMHeadModel"]')
@@ -163,6 +170,7 @@ def _gpt2(config: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _loads(run: Path) -> Iterator[Problem]:
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, GenerationConfig
 
     from personable.base import quiet_transformers
@@ -173,7 +181,7 @@ def _loads(run: Path) -> Iterator[Problem]:
         try:
             with quiet_transformers():
                 kind.from_pretrained(run)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
             yield Problem(name, "settings that transformers reads", _first_line(error), "mend the file")
 
 
@@ -203,6 +211,8 @@ def _tokenizer(run: Path) -> Iterator[Problem]:
             yield Problem(name, "the tokenizer", found, "train again, or restore the file")
             return
     file, settings = run / "chat_template.jinja", _json(run / "tokenizer_config.json")
+    if isinstance(settings, dict) and "auto_map" in settings:
+        yield Problem("tokenizer_config.json", "a tokenizer of transformers", _FOREIGN_CODE, "choose another base")
     inside = settings.get("chat_template") if isinstance(settings, dict) else None
     outside = file.read_bytes() if file.is_file() else None
     if outside is None:
@@ -230,7 +240,7 @@ def _disclosed(contents: Contents) -> Iterator[Problem]:
         "local path": "name files relative to the run, or take the line out",
     }
     for file in contents.files:
-        if file.name in _NOT_READ or Path(file.name).suffix not in _READ_SUFFIXES:
+        if file.name in _NOT_READ or Path(file.name).suffix in _NOT_TEXT:
             continue
         try:
             found = list(disclosures(file.name, file.content()))

@@ -31,6 +31,9 @@ _BELONGS = re.compile(
 )
 # Our own records of a run; they name folders of the machine that wrote them.
 _RECORDS = (RECORD, "recipe.yaml", "evaluation.json")
+# What stands under these in a record was said by somebody, and is no path even if it looks like one.
+_SAID = frozenset({"samples", "details", "persona", "facts", "turns", "text", "reply", "reference", "chat_template"})
+_IN_DETAILS = "classifier"  # the folder or Hub id of the classifier that was asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +121,18 @@ def _as_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
-def _with_last_names(value: Any) -> Any:
+def _with_last_names(value: Any, *, said: bool = False) -> Any:
     if isinstance(value, dict):
-        return {key: _with_last_names(each) for key, each in value.items()}
+        return {
+            key: _with_last_names(each, said=(said or key in _SAID) and key != _IN_DETAILS)
+            for key, each in value.items()
+        }
     if isinstance(value, list):
-        return [_with_last_names(each) for each in value]
-    if isinstance(value, str) and "\n" not in value:
-        for kind in (PurePosixPath, PureWindowsPath):
+        return [_with_last_names(each, said=said) for each in value]
+    if isinstance(value, str) and not said and "\n" not in value:
+        # "/me" and "/s" are words; C:/me is not.
+        for kind, least_parts in ((PurePosixPath, 3), (PureWindowsPath, 2)):
             path = kind(value)
-            if path.is_absolute() and path.name:
+            if path.is_absolute() and path.name and len(path.parts) >= least_parts:
                 return path.name
     return value

@@ -53,16 +53,17 @@ def disclosures(name: str, content: bytes) -> Iterator[Disclosure]:
     """Everything found in a file, in order.
 
     name: tells JSON, JSON lines and YAML from other text. Personal data is looked for in what programs wrote, where
-    it comes from dialogues; in a model card it is how its author wants to be reached.
+    it comes from dialogues; in a model card or a licence it is how its author wants to be reached.
     Raises ValueError for damaged JSON or YAML.
     """
     suffix = Path(name).suffix
+    by_an_author = suffix == ".md" or name.startswith("LICENSE")
     for where, text in _texts(name, content):
         for match in _KEY.finditer(text):
             yield Disclosure("key", where, f"{match[0][:_SHOWN_OF_A_KEY]}...")
         for match in _LOCAL_PATH.finditer(text):
             yield Disclosure("local path", where, match[0])
-        if suffix != ".md":
+        if not by_an_author:
             yield from _personal(where, text, only_addresses=suffix == ".html")
 
 
