@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -47,6 +48,7 @@ def here(monkeypatch, capsys, tmp_path) -> Callable[..., tuple[int, str, str]]:
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["personable", "evaluate", *map(str, arguments)])
         try:
             main()
@@ -58,9 +60,14 @@ def here(monkeypatch, capsys, tmp_path) -> Callable[..., tuple[int, str, str]]:
     return run
 
 
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory) -> Path:
+    return tiny_base(tmp_path_factory.mktemp("base"))
+
+
 @pytest.fixture
-def run_folder(tmp_path) -> Path:
-    return tiny_base(tmp_path / "runs" / "rita")
+def run_folder(made_once, tmp_path) -> Path:
+    return Path(shutil.copytree(made_once, tmp_path / "runs" / "rita"))
 
 
 @pytest.fixture
@@ -230,7 +237,8 @@ def test_two_runs_are_compared(here, run_folder, data, tmp_path) -> None:
 
 def write_probes(file: Path, **condition: object) -> Path:
     probes = [{"say": "hi", "max_words": 50}, {"say": ["hi", "who are you?"], **condition}]
-    file.write_text(yaml.safe_dump({"personas": [{"name": "Rita", "facts": ["i sail."], "probes": probes}]}))
+    personas = [{"name": "Rita", "facts": ["i sail."], "probes": probes}]
+    file.write_text(yaml.safe_dump({"sampling": {"max_reply_tokens": 8}, "personas": personas}))
     return file
 
 
@@ -259,16 +267,28 @@ def test_probes_beside_data(here, run_folder, data, tmp_path) -> None:
     assert found["evaluations"] == [read_record(run_folder / "evaluation.json")]
 
 
+@pytest.mark.xfail(
+    raises=UnicodeEncodeError, strict=True, reason="what is printed is not cleaned, as evaluation.json is"
+)
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["table", "json"])
-def test_a_server_may_send_half_a_character(half_a_character, data, tmp_path, as_json) -> None:
-    probes = write_probes(tmp_path / "probes.yaml", must_contain="hello")
-    done = command(
-        "from personable.cli import main; main()",
+def test_a_server_may_send_half_a_character(here, half_a_character, data, tmp_path, as_json) -> None:
+    probes, out = write_probes(tmp_path / "probes.yaml", must_contain="hello"), tmp_path / "out"
+    code, printed, err = here(
         *("--url", half_a_character, "--model", "m", "--data", data, "--metrics", "generation,order"),
-        *("--probes", probes, "--out", tmp_path / "out", *as_json),
+        *("--probes", probes, "--out", out, *as_json),
     )
-    assert done.returncode == 0, done.stderr
-    record = read_record(tmp_path / "out" / "evaluation.json")
-    assert record["engine"]["kind"] == "url"
-    assert record["not_measured"]["order_spread"].startswith("not available")
-    assert "Traceback" not in done.stderr
+    assert code == 0, err
+    assert "hello" in printed
+
+
+def test_a_server_gets_no_number_that_needs_log_probabilities(here, half_a_character, data, tmp_path) -> None:
+    code, printed, err = here(
+        *("--url", half_a_character, "--model", "org/m", "--data", data, "--metrics", "perplexity,ranking,facts"),
+    )
+    assert code == 0, err
+    record = read_record(tmp_path / "evaluations" / "org-m" / "evaluation.json")
+    assert record["engine"] == {"kind": "url", "name": "org/m", "url": half_a_character}
+    assert set(record["scores"]) == {"fact_recall", "fact_recall_every_wording", "fact_recall_without_persona"}
+    for key in ("perplexity", "hits_1"):
+        assert record["not_measured"][key].startswith("not available")
+    assert "not available" in printed

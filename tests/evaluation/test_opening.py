@@ -9,7 +9,7 @@ from transformers import GenerationConfig
 
 from personable import corpus, starter
 from personable.base import Base
-from personable.errors import BaseNotFound, DataError, RecipeError
+from personable.errors import BadRecord, BaseNotFound, DataError, RecipeError
 from personable.evaluation import LocalEngine, UrlEngine
 from personable.evaluation.opening import ELSEWHERE, Target, decoding_of, folders_of, read_subject
 from tests.tiny import tiny_base, tiny_gpt2, tiny_tokenizer
@@ -130,7 +130,7 @@ def test_replies_have_to_leave_room_for_a_dialogue() -> None:
     engine = engine_of(max_new_tokens=1000)
     assert decoding_of(engine, own=False).max_reply_tokens == 128
     assert decoding_of(engine, own=False, max_reply_tokens=255).max_reply_tokens == 255
-    with pytest.raises(RecipeError, match="shorter than the context of 256 tokens, found 256. Next: a lower --max"):
+    with pytest.raises(RecipeError, match=r"shorter than the context of 256 tokens, found 256\. Next: a lower --max"):
         decoding_of(engine, own=False, max_reply_tokens=256)
 
 
@@ -145,7 +145,7 @@ def test_dialogues_are_described_for_a_reader_elsewhere() -> None:
     assert whole.about == {
         "name": "validation.jsonl",
         "split": "",
-        "format": "canonical",
+        "format": "personable",
         "fingerprint": corpus.fingerprint(whole.dialogues),
         "detokenised": False,
         "limit": None,
@@ -168,7 +168,7 @@ def test_a_file_has_no_split(here, name) -> None:
 
 def test_bad_records_are_told_of_or_refused(here) -> None:
     (here / "bad.jsonl").write_bytes(b'{"turns": 3}\n' + starter.VALIDATION.read_bytes())
-    seen = []
+    seen: list[BadRecord] = []
     found = read_subject("bad.jsonl", max_bad=1, on_problem=seen.append)
     assert [problem.line for problem in seen] == [1]
     assert len(found.dialogues) == len(read_subject(str(starter.VALIDATION)).dialogues)

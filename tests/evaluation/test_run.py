@@ -287,7 +287,7 @@ def test_what_is_written_can_be_read_and_names_no_place_on_this_machine(evaluati
 @pytest.mark.parametrize("inner", ["", "deeper"])
 def test_a_file_in_the_place_of_the_folder_is_explained(drawn, tmp_path, inner) -> None:
     (tmp_path / "taken").write_text("mine")
-    with pytest.raises(DataError, match="expected to be able to write the evaluation into .*taken"):
+    with pytest.raises(DataError, match=r"expected to be able to write the evaluation into .*taken"):
         write_evaluation(drawn.report, tmp_path / "taken" / inner)
     assert (tmp_path / "taken").read_text() == "mine"
 

@@ -54,7 +54,7 @@ def folders_of(targets: Sequence[Target], out: Path | None = None) -> list[Path]
     """
     folders: list[Path] = []
     for target in targets:
-        folder = target.folder() if out is None else out if len(targets) == 1 else out / target.folder().name
+        folder = target.folder() if out is None else out if len(targets) == 1 else out / target.folder().resolve().name
         wanted, number = folder, 2
         while folder in folders:  # two runs of one name
             folder, number = wanted.with_name(f"{wanted.name}-{number}"), number + 1
@@ -116,7 +116,7 @@ def read_subject(
     name = Path(data).name if Path(data).exists() else data
     about: dict[str, object] = {
         "name": name,
-        "split": data.partition(":")[2] if name == data else "",
+        "split": "" if Path(data).exists() else data.partition(":")[2],
         "format": found.format.value,
         "fingerprint": corpus.fingerprint(dialogues),
         "detokenised": detokenise,
