@@ -53,8 +53,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     dialogues = random.Random(given.seed).sample(read_dialogues(given.data).dialogues, given.dialogues)
-    bases = [measured(base, dialogues) for base in given.bases]
-    for one in bases:
+    bases = []
+    for base in given.bases:
+        one = measured(base, dialogues)
+        bases.append(one)
         ours, baseline = one["seconds_per_reply"][OURS], one["seconds_per_reply"][BASELINE]
         print(
             f"{one['base']}: {ours:.2f} s per reply against {baseline:.2f} s, {one['ratio']:.1f} times as fast; "

@@ -91,7 +91,7 @@ def test_fix_writes_what_can_be_mended(corpus: Path, tmp_path: Path) -> None:
         f"{out}: 2 dialogues",
         "  taken out: 1 leaked-conversation, 1 duplicate",
         "  masked: 1 phone",
-        "  detokenised: yes",
+        "  detokenised: spacing mended; capitals are still missing",
         "  left as it was: nothing",
     ]
     sound, call = read_dialogues(out).dialogues
@@ -112,6 +112,7 @@ def test_fix_fails_if_errors_are_left(corpus: Path, tmp_path: Path) -> None:
         "removed": {"duplicate": 1},
         "masked": {"phone": 1},
         "detokenised": True,
+        "capitals_missing": True,
         "left": {"speaks-for-partner": 1},
     }
 

@@ -267,9 +267,6 @@ def test_probes_beside_data(here, run_folder, data, tmp_path) -> None:
     assert found["evaluations"] == [read_record(run_folder / "evaluation.json")]
 
 
-@pytest.mark.xfail(
-    raises=UnicodeEncodeError, strict=True, reason="what is printed is not cleaned, as evaluation.json is"
-)
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["table", "json"])
 def test_a_server_may_send_half_a_character(here, half_a_character, data, tmp_path, as_json) -> None:
     probes, out = write_probes(tmp_path / "probes.yaml", must_contain="hello"), tmp_path / "out"

@@ -25,7 +25,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_gguf_is_written_once_and_refused_the_second_time(run: Path, tmp_path: Path) -> None:
     file = tmp_path / "rita.gguf"
     done = personable("export", run, "--to", "gguf", "--out", file)
-    assert (done.returncode, done.stdout.split()) == (0, [str(file), str(tmp_path / "Modelfile")])
+    assert (done.returncode, done.stdout.split()) == (0, [str(file), str(tmp_path / "rita.Modelfile")])
     assert "ollama create rita" in " ".join(done.stderr.split())
     written = file.read_bytes()
     assert written.startswith(b"GGUF")

@@ -96,7 +96,20 @@ def test_saying_nothing() -> None:
     found = of_kind(NOTHING, replies)
     assert [(each.reference, each.note) for each in found] == [("good answer 11", "empty")]
     assert of_kind(F1, replies) == [], "what is empty is no long reply beside the point"
-    assert len(of_kind(NOTHING, [""] * 12)) == OF_EACH_FAULT
+
+
+def test_a_reply_stands_once_among_the_faults_of_a_kind() -> None:
+    again = [
+        "Up and up and up and up and up!",
+        "up and up and up and up and up",
+        "up and up and up and up and the up .",
+    ]
+    others = ["on and on and on and on", "so and so and so and", "go and go and go"]
+    found = of_kind(REPEATS, [*again, *others, *good_replies()[6:]])
+    assert len(found) == OF_EACH_FAULT
+    assert sum(each.reply in again for each in found) == 1
+    assert [each.reply for each in found if each.reply not in again] == others[:2], "the next worst take their places"
+    assert len(of_kind(NOTHING, [""] * 12)) == 1
 
 
 def test_faults_of_one_size_are_drawn_by_the_seed() -> None:

@@ -49,6 +49,7 @@ def main() -> None:
         say(str(error), label="error")
         sys.exit(1)
     except KeyboardInterrupt:
+        say("interrupted", label="error")
         sys.exit(130)
     except BrokenPipeError:
         forget_stdout()

@@ -12,6 +12,7 @@ from personable import corpus
 from personable.cli.options import DataPath, FormatOption, JsonOption
 from personable.cli.screen import print_json, working
 from personable.corpus import Diagnosis, Finding, Kind, Mending, Severity
+from personable.corpus.doctor.finding import number_of
 from personable.dialogue import Speaker
 from personable.errors import DataError
 
@@ -129,6 +130,7 @@ def _mending_record(mending: Mending) -> dict[str, object]:
         "removed": mending.removed,
         "masked": mending.masked,
         "detokenised": mending.detokenised,
+        "capitals_missing": mending.capitals_missing,
         "left": mending.left_counts,
     }
 
@@ -151,8 +153,8 @@ def _print(diagnosis: Diagnosis, mending: Mending | None) -> None:
         table.add_row(Text(kind.severity, style=_COLOURS[kind.severity]), f"{count:,}", kind, kind.description)
     console = Console(highlight=False, markup=False)
     console.print(
-        f"{diagnosis.path}: {diagnosis.dialogues:,} dialogues ({diagnosis.format}), {diagnosis.replies:,} replies, "
-        f"{diagnosis.partner_turns:,} partner turns",
+        f"{diagnosis.path}: {number_of(diagnosis.dialogues, 'dialogue')} ({diagnosis.format}), "
+        f"{number_of(diagnosis.replies, 'reply', 'replies')}, {number_of(diagnosis.partner_turns, 'partner turn')}",
         soft_wrap=True,
     )
     console.print(table if diagnosis.findings else "nothing found")
@@ -188,10 +190,11 @@ def _share(name: str, count: int, of: int) -> str:
 
 
 def _mending_lines(mending: Mending) -> Iterator[str]:
-    yield f"{mending.out}: {mending.dialogues:,} dialogues"
+    yield f"{mending.out}: {number_of(mending.dialogues, 'dialogue')}"
     yield f"  taken out: {_listed(mending.removed)}"
     yield f"  masked: {_listed(mending.masked)}"
-    yield f"  detokenised: {'yes' if mending.detokenised else 'no'}"
+    spacing = "spacing mended; capitals are still missing" if mending.capitals_missing else "yes"
+    yield f"  detokenised: {spacing if mending.detokenised else 'no'}"
     yield f"  left as it was: {_listed(mending.left_counts)}"
 
 

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from personable.cli.data import say_skipped, skipping_explained
-from personable.cli.options import DetokeniseOption, FormatOption, JsonOption, MaxBadOption
+from personable.cli.options import FormatOption, JsonOption, MaxBadOption
 from personable.cli.progress import stages
 from personable.cli.screen import print_json, say, working
+from personable.errors import DataError
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from personable.evaluation import ComparedMetric, Evaluation
     from personable.evaluation.fidelity.probes import ProbeOutcome
+    from personable.evaluation.opening import Target
 
 PARTS = ("perplexity", "ranking", "generation", "facts", "roles", "nli", "order")
 """As in evaluation.Part, which would import torch for --help."""
@@ -48,7 +50,9 @@ def evaluate(
         str | None, typer.Option(help=f"Parts to measure, with commas between: {', '.join(PARTS)}. All, if not given.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Measure on a seeded sample of so many dialogues.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of samples, the order of candidates, and resampling.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of samples, sampled replies, the order of candidates, and resampling.")
+    ] = 0,
     decoding: Annotated[
         Decoding, typer.Option(help="greedy: always the likeliest token; own: the run's own sampling.")
     ] = Decoding.GREEDY,
@@ -73,8 +77,17 @@ def evaluate(
         Path | None, typer.Option(help="Where evaluation.json and .html go, in place of the run folder.")
     ] = None,
     format: FormatOption = None,
-    detokenise: DetokeniseOption = False,
+    detokenise: Annotated[
+        bool | None,
+        typer.Option(
+            "--detokenise/--no-detokenise",
+            help="Read data without the spaces a tokeniser put before punctuation; as the run learnt, if not given.",
+        ),
+    ] = None,
     max_bad: MaxBadOption = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an evaluation that tells more than this one will.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a run on dialogues, with trivial baselines beside every score; with two runs, say which really differ.
@@ -82,8 +95,8 @@ def evaluate(
     Writes evaluation.json and evaluation.html into the run folder (for the starter, a Hub id or a server: into
     evaluations/). With --probes, ask a character scripted questions.
     """
-    _check_usage(runs or [], data=data, url=url, model=model, probes=probes, decoding=decoding)
     parts = _parts(metrics)
+    _check_usage(runs or [], data=data, url=url, model=model, probes=probes, decoding=decoding)
     with working("loading"):
         from personable.evaluation import NliClassifier, Part, Settings, compare, write_evaluation
         from personable.evaluation import evaluate as measure
@@ -92,16 +105,22 @@ def evaluate(
         from personable.evaluation.opening import (
             ELSEWHERE,
             Target,
+            check_kept,
+            check_writable,
             decoding_of,
             folders_of,
-            make_writable,
             read_replies,
             read_subject,
         )
 
+    targets = [Target(model, url)] if url and model else [Target(run) for run in runs or ()]
+    _warn_of_namesake(targets)
     script = read_probes(probes) if probes else None
     subject, training_replies, classifier = None, None, None
+    folders = folders_of(targets, out) if data else []
     if data:
+        if detokenise is None:
+            detokenise = _as_learnt(targets)
         with working(f"reading {data}"), skipping_explained():
             subject = read_subject(
                 data,
@@ -116,14 +135,14 @@ def evaluate(
             with working(f"reading {training_data}"), skipping_explained():
                 training_replies = read_replies(training_data, detokenise=detokenise)
         classifier = NliClassifier(nli) if nli else None
+        for folder in () if overwrite else folders:
+            check_kept(folder, parts, len(subject.dialogues))
 
     evaluations: list[Evaluation] = []
     outcomes: list[ProbeOutcome] = []
-    targets = [Target(model, url)] if url and model else [Target(run) for run in runs or ()]
-    folders = folders_of(targets, out) if data else []
     between = out or ELSEWHERE / "comparison"
     if len(folders) == 2:
-        make_writable(between)
+        check_writable(between)
     for place, target in enumerate(targets):
         with working(f"loading {target.spec}"):
             engine = target.open(batch_size=batch_size)
@@ -138,6 +157,9 @@ def evaluate(
                     training_replies=training_replies,
                 )
                 evaluations.append(measure(engine, subject, settings, classifier=classifier, on_stage=on_stage))
+        if subject and not evaluations[-1].report.scores:
+            reasons = "; ".join(sorted(set(evaluations[-1].report.not_measured.values())))
+            raise DataError(f"{target.spec}: nothing could be measured, so nothing was written: {reasons}.")
         if subject:
             say(f"written: {write_evaluation(evaluations[-1].report, folders[place])}")
         del engine  # two models at a time may not fit
@@ -179,6 +201,22 @@ def _check_usage(
         raise typer.BadParameter(f"expected one run, or two to compare, found {len(runs)}", param_hint="RUN")
     if not data and not probes:
         raise typer.BadParameter("expected dialogues to measure on, or --probes", param_hint="--data")
+
+
+def _as_learnt(targets: list[Target]) -> bool:
+    """Whether to read the data detokenised: as the first run that says so learnt it."""
+    for target in targets:
+        learnt = target.learnt_detokenised()
+        if learnt is not None:
+            if learnt:
+                say(f"reading the data detokenised, as {target.spec} learnt it (as it stands: --no-detokenise)")
+            return learnt
+    return False
+
+
+def _warn_of_namesake(targets: list[Target]) -> None:
+    if any(target.spec == "starter" for target in targets) and Path("starter").is_dir():
+        say("`starter` is the bundled model; the folder of that name here is ./starter", label="warning")
 
 
 def _parts(metrics: str | None) -> tuple[str, ...]:
@@ -246,5 +284,6 @@ def _probe_line(outcome: ProbeOutcome) -> Text:
 def _write_comparison(evaluations: list[Evaluation], compared: list[ComparedMetric], folder: Path) -> Path:
     from personable.evaluation.page import write_comparison
 
+    folder.mkdir(parents=True, exist_ok=True)
     first, second = (each.report.record() for each in evaluations)
     return write_comparison(first, second, compared, folder)

@@ -14,10 +14,11 @@ from personable.publishing.export.forms import Form, Quantization
 
 def export(
     run: Annotated[str, typer.Argument(help="`starter`, a run or checkpoint folder, or a Hub id.")],
-    to: Annotated[Form, typer.Option(help="A GGUF file with a Modelfile beside it, or a plain model folder.")],
+    to: Annotated[Form, typer.Option(help="A file NAME.gguf with NAME.Modelfile beside it, or a plain model folder.")],
     quantization: Annotated[
-        Quantization, typer.Option(help="Of a GGUF file: exact, half the size, or a quarter.")
-    ] = Quantization.F16,
+        Quantization | None,
+        typer.Option(help="Of a GGUF file: exact, half the size, or a quarter.", show_default="f16"),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The .gguf file or the folder to write; in a run's own folder when not given.")
     ] = None,
@@ -26,12 +27,22 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Write a run for other engines: llama.cpp and Ollama (gguf), transformers and vLLM (safetensors)."""
+    if quantization and to is not Form.GGUF:
+        raise typer.BadParameter("--quantization is for --to gguf; a plain model folder is exact")
     with working("loading"):
         from personable.publishing.export.exporting import export as write_export
 
     with stages() as begin:
         tell = begin(f"exporting {run} to {to}")
-        done = write_export(run, to=to, quantization=quantization, out=out, base=base, overwrite=overwrite, tell=tell)
+        done = write_export(
+            run,
+            to=to,
+            quantization=quantization or Quantization.F16,
+            out=out,
+            base=base,
+            overwrite=overwrite,
+            tell=tell,
+        )
     if as_json:
         print_json(
             {

@@ -42,12 +42,26 @@ def publish(
     """
     if tag and create_pr:
         raise typer.BadParameter("a pull request has no commit to tag yet: leave out --tag or --create-pr")
+    if private and create_pr:
+        raise typer.BadParameter("a pull request is as visible as its repository: leave out --private or --create-pr")
     if out and not (space and dry_run):
         raise typer.BadParameter("--out says where --space --dry-run writes the page")
     with working("checking"):
-        from personable.publishing.hub.publishing import NotFit, endpoint_of_the_hub, prepare_run, send
+        from personable.errors import PublishError
+        from personable.publishing.hub.contents import typed_run
+        from personable.publishing.hub.publishing import (
+            NotFit,
+            check_repo_id,
+            endpoint_of_the_hub,
+            prepare_run,
+            send,
+        )
         from personable.publishing.hub.space import prepare_space, write_space
 
+        try:
+            check_repo_id(repo)
+        except PublishError as error:
+            raise typer.BadParameter(str(error), param_hint="OWNER/NAME") from error
         try:
             upload = prepare_space(run, repo) if space else prepare_run(run, repo)
         except NotFit as error:
@@ -63,7 +77,8 @@ def publish(
         if as_json:
             print_json(plan | {"sent": False} | ({"folder": str(folder)} if folder else {}))
         elif folder:
-            print(f"dry run: nothing was sent. The page is in {folder}. Next: MODEL={run} python {folder / 'app.py'}")
+            next_step = f"MODEL={typed_run(run)} python {folder / 'app.py'}"
+            print(f"dry run: nothing was sent. The page is in {folder}. Next: {next_step}")
         else:
             print("dry run: nothing was sent")
         return

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from personable.evaluation.metric import Measured, Score, Tally
 
 RESAMPLES = 1000
+FEWEST_ROWS = 10
+"""Of fewer dialogues a bootstrap knows too little to say how sure a number is."""
 CONFIDENCE = 0.95
 
 
@@ -34,11 +36,13 @@ def score(measured: Measured, *, seed: int = 0) -> Score:
     """The value with its 95 % confidence interval."""
     tally = measured.tally
     method, interval = "", None
-    if tally.jackknife is not None and len(tally.jackknife) > 1:
+    if tally.jackknife is not None and len(tally.jackknife) >= FEWEST_ROWS:
         method, interval = f"jackknife over {tally.rows}", _jackknife_interval(tally)
-    elif tally.jackknife is None and len(tally.sums) > 1:
+    elif tally.jackknife is None and len(tally.sums) >= FEWEST_ROWS:
         method = f"bootstrap over {tally.rows}"
         interval = _percentiles(tally.combine(_weights(len(tally.sums), seed) @ tally.sums))
+    if interval and interval[0] == interval[1]:
+        interval = None  # all rows alike, as where a fault never occurred: that is no proof that it never will
     return Score(tally.value, interval, method if interval else "", measured.count, measured.counted)
 
 

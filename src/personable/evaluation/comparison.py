@@ -48,7 +48,8 @@ class ComparedMetric:
 def compare(first: Evaluation, second: Evaluation) -> list[ComparedMetric]:
     """Every metric that both have, with the paired bootstrap of their difference.
 
-    Perplexity per token is left out where the two cut the replies into different tokens: bits per byte compare.
+    Left out is what different personas were asked, as with another seed; and perplexity per token where the two cut
+    the replies into different tokens: bits per byte compare.
     Raises DataError unless both were measured on the same dialogues.
     """
     a, b = first.report, second.report
@@ -59,8 +60,18 @@ def compare(first: Evaluation, second: Evaluation) -> list[ComparedMetric]:
             metric, a.scores[key], b.scores[key], difference(first.measured[key], second.measured[key], seed=a.seed)
         )
         for key, metric in a.metrics.items()
-        if key in first.measured and key in second.measured and (key != PERPLEXITY.key or same_tokens(a, b))
+        if key in first.measured
+        and key in second.measured
+        and (key != PERPLEXITY.key or same_tokens(a, b))
+        and _same_rows(first, second, key)
     ]
+
+
+def _same_rows(first: Evaluation, second: Evaluation, key: str) -> bool:
+    """Whether row by row the same was asked of both; other seeds and numbers ask other personas."""
+    a, b = first.measured[key].tally, second.measured[key].tally
+    seeded = a.rows == "personas" and first.report.seed != second.report.seed
+    return len(a.sums) == len(b.sums) and not seeded
 
 
 def same_tokens(a: Report, b: Report) -> bool:

@@ -234,4 +234,5 @@ def _exp_ratio(total: Sums) -> Sums:
 
 def _unigram_perplexity(frequencies: Counter[int]) -> float:
     total = frequencies.total()
-    return math.exp(-sum(count / total * math.log(count / total) for count in frequencies.values()))
+    # fsum, so that the order in which tokens were met does not show in the last digits
+    return math.exp(-math.fsum(count / total * math.log(count / total) for count in frequencies.values()))

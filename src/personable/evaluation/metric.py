@@ -90,7 +90,8 @@ class Score:
 
     value: float
     interval: tuple[float, float] | None
-    """The 95 % confidence interval; None where there are fewer than two rows, or a resample has no finite value."""
+    """The 95 % confidence interval; None where there are fewer than ten rows, all rows are alike, or a
+    resample has no finite value."""
     interval_method: str
     """Such as `bootstrap over dialogues` or `jackknife over dialogues`; empty without an interval."""
     count: int

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from personable.corpus import Format
 from personable.errors import BadRecord, DataError, RecipeError
 from personable.evaluation.engine import Engine
 from personable.evaluation.local import LocalEngine
+from personable.evaluation.report import EVALUATION, read_record
 from personable.evaluation.run import sample_dialogues
-from personable.evaluation.settings import Subject
+from personable.evaluation.settings import Part, Subject
 from personable.evaluation.url import UrlEngine
 from personable.reply import Sampling
 from personable.reply.sampling import sampling_defaults
@@ -39,36 +41,68 @@ class Target:
         base = load_base(self.spec)
         return LocalEngine(base) if batch_size is None else LocalEngine(base, batch_size=batch_size)
 
+    @property
+    def path(self) -> Path:
+        """What the spec is, if it is a path."""
+        return Path(self.spec).expanduser()
+
+    def learnt_detokenised(self) -> bool | None:
+        """Whether the run learnt from detokenised text, as its training.json says; None where it says nothing."""
+        folder = starter.MODEL if self.spec == "starter" else self.path
+        if self.url is not None:
+            return None
+        try:
+            recipe = json.loads((folder / "training.json").read_text(encoding="utf-8"))["recipe"]
+            return bool(recipe["data"]["detokenise"])
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
     def folder(self) -> Path:
         """Where its evaluation belongs: in the run folder itself, else in evaluations/ here."""
-        if self.url is None and self.spec != "starter" and is_local(self.spec) and Path(self.spec).is_dir():
-            return Path(self.spec)
+        if self.url is None and self.spec != "starter" and is_local(self.spec) and self.path.is_dir():
+            return self.path
         name = Path(self.spec).stem if self.url is None and is_local(self.spec) else self.spec
         return ELSEWHERE / (re.sub(r"[^\w.-]+", "-", name).lstrip(".-") or "model")
 
 
 def folders_of(targets: Sequence[Target], out: Path | None = None) -> list[Path]:
-    """A folder for the evaluation of each target, made and writable; under `out` where it is given.
+    """A folder for the evaluation of each target, writable once it is made; under `out` where it is given.
 
-    Asked for before anything is measured. Raises DataError where a folder cannot be written.
+    Asked for before anything is measured. Raises DataError where a folder could not be written.
     """
     folders: list[Path] = []
     for target in targets:
         folder = target.folder() if out is None else out if len(targets) == 1 else out / target.folder().resolve().name
         wanted, number = folder, 2
-        while folder in folders:  # two runs of one name
+        while folder in folders and folder != target.path:  # two runs of one name
             folder, number = wanted.with_name(f"{wanted.name}-{number}"), number + 1
         folders.append(folder)
     for folder in folders:
-        make_writable(folder)
+        check_writable(folder)
     return folders
 
 
-def make_writable(folder: Path) -> None:
-    """Makes a folder that files can be written into. Raises DataError where that cannot be."""
+def check_kept(folder: Path, parts: Collection[str], dialogues: int) -> None:
+    """Raises DataError where an evaluation in the folder tells more than the one that would replace it."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        old = read_record(folder / EVALUATION)
+    except DataError:
+        return  # none, or none of ours
+    lost = sorted(set(old.get("seconds", ())) & set(Part) - set(parts))
+    before = old.get("data", {}).get("dialogues", 0)
+    if lost or before > dialogues:
+        what = f"{', '.join(lost)} on {before} dialogues" if lost else f"{before} dialogues and not only {dialogues}"
+        raise DataError(
+            f"{folder / EVALUATION} holds more than what would replace it: {what}. "
+            "Next: --overwrite, or --out for another folder."
+        )
+
+
+def check_writable(folder: Path) -> None:
+    """Raises DataError where a folder could not be made or files not be written into it. Leaves nothing behind."""
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
         raise DataError(

@@ -33,12 +33,12 @@ def _metrics(ending: str) -> Iterator[Metric]:
     by = f"Candidates are ranked by the {_HOW[ending]}, the end of the reply included; a tie counts as a miss. "
     by += "A trivial system ranks by the words shared with its own reply, its ties broken at random."
     beside = ", by sum" if ending else ""
-    for k in (1, 5):
+    for k, few in ((1, "none"), (5, "fewer than 5")):
         yield Metric(
             key=f"hits_{k}{ending}",
             name=f"Hits@{k}{beside}",
-            definition=f"Share of exchanges in which fewer than {k} of the other candidates (19 in ConvAI2) are ranked "
-            f"with or above the data's reply. {by}",
+            definition=f"Share of exchanges in which {few} of the other candidates (19 in ConvAI2) are ranked with or "
+            f"above the data's reply. {by}",
             better=Better.HIGHER,
             source="ConvAI2, Dinan et al. 2019",
             highest=100.0,

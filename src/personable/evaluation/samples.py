@@ -17,14 +17,22 @@ _Fault = Callable[[Exchange, str], tuple[float, str]]
 
 
 def pick_samples(exchanges: Sequence[Exchange], replies: Sequence[str], *, seed: int = 0) -> tuple[Sample, ...]:
-    """Six replies drawn at random, so that nobody chose them, then up to three of each kind of failure."""
+    """Six replies drawn at random, so that nobody chose them, then up to three of each kind of failure.
+
+    Of replies that differ in case, punctuation and articles at most, a kind of failure shows one. The random ones are
+    left as they were drawn: how often they are alike is part of what they show.
+    """
     places = list(range(len(exchanges)))
     random.Random(seed).shuffle(places)
     picked = [_sample("drawn at random", exchanges[place], replies[place], "") for place in places[:AT_RANDOM]]
     for kind, fault in _FAULTS.items():
         found = [(*fault(exchanges[place], replies[place]), place) for place in places]
-        worst = sorted((each for each in found if each[0] > 0), key=lambda each: -each[0])[:OF_EACH_FAULT]
-        picked += [_sample(kind, exchanges[place], replies[place], note) for _, note, place in worst]
+        shown: dict[str, Sample] = {}
+        for _, note, place in sorted((each for each in found if each[0] > 0), key=lambda each: -each[0]):
+            if len(shown) < OF_EACH_FAULT:
+                said = " ".join(parlai_words(replies[place]))
+                shown.setdefault(said, _sample(kind, exchanges[place], replies[place], note))
+        picked += shown.values()
     return tuple(picked)
 
 

@@ -123,7 +123,9 @@ class UrlEngine:
                 f"{self._shown}: expected choices with a message, found {self._safe(answer)!r}. "
                 "Next: check that the URL is that of an OpenAI-compatible server, such as http://localhost:8000/v1."
             ) from None
-        return content.strip() if isinstance(content, str) else ""  # null where a model says nothing
+        if not isinstance(content, str):
+            return ""  # null where a model says nothing
+        return content.encode("utf-8", "replace").decode("utf-8").strip()  # JSON may hold half a character
 
     def _answer(self, question: dict[str, object], over: threading.Event) -> str:
         wait = self.backoff_seconds

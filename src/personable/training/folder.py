@@ -30,7 +30,7 @@ _OURS = re.compile(
     r"unfinished\.json(\.new)?|training\.json|metrics\.jsonl|loss\.png|recipe\.yaml|tensorboard|checkpoints|\.writing"
     r"|config\.json|generation_config\.json|model.*\.safetensors|model\.safetensors\.index\.json|chat_template\.jinja"
     r"|tokenizer.*|vocab\..*|merges\.txt|special_tokens_map\.json|added_tokens\.json|spiece\.model"
-    r"|evaluation.*|README\.md|LICENSE.*|export.*|.*\.gguf|Modelfile"
+    r"|evaluation.*|README\.md|LICENSE.*|export.*|.*\.gguf|(.*\.)?Modelfile"
 )
 
 

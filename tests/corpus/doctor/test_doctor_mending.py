@@ -61,12 +61,13 @@ def test_text_is_joined_only_where_the_whole_corpus_is_tokenised(tmp_path: Path)
     mending = mend(examine(corpus(tmp_path / "corpus.jsonl", spaced)), tmp_path / "out.jsonl")
     (joined,) = read_dialogues(tmp_path / "out.jsonl").dialogues
     assert [turn.text for turn in joined.turns] == ["hello, you?", "i'm skiing.", "ok.", "my cats don't ski."]
-    assert (mending.detokenised, mending.left) == (True, ())
+    assert (mending.detokenised, mending.capitals_missing, mending.left) == (True, True, ())
 
     mixed = corpus(tmp_path / "mixed.jsonl", spaced, told(["Hello.", "Cats.", "OK.", "My cats ski in the Alps."]))
     mending = mend(examine(mixed), tmp_path / "out.jsonl")
     assert read_dialogues(tmp_path / "out.jsonl").dialogues[0] == spaced
     assert (mending.detokenised, mending.left_counts) == (False, {Kind.TOKENISED: 1})
+    assert not mending.capitals_missing
 
 
 def test_the_mended_corpus_has_none_of_what_was_mended(tmp_path: Path) -> None:

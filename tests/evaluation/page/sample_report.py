@@ -27,8 +27,9 @@ METRICS = {
         metric("perplexity", "Reply perplexity", LOWER, lowest=1.0, tokenisation="GPT-2 BPE, with the turn end"),
         metric("word_perplexity", "Word perplexity", LOWER, lowest=1.0, tokenisation="ConvAI2's words"),
         metric("bits_per_byte", "Bits per byte", LOWER, "bits/byte"),
-        metric("hits_at_1", "Hits@1/20", HIGHER, "%"),
-        metric("mean_reciprocal_rank", "Mean reciprocal rank", HIGHER, highest=1.0),
+        metric("hits_1", "Hits@1", HIGHER, "%"),
+        metric("hits_1_sum", "Hits@1, by sum", HIGHER, "%"),
+        metric("mrr", "MRR", HIGHER, highest=1.0),
         metric(
             *("f1", "ParlAI F1", HIGHER, "%"),
             definition="Mean over replies of 2 * shared words / (words of the reply + words of the human reply).",
@@ -54,8 +55,9 @@ SCORES = {
     "perplexity": Score(18.4231, (17.912, 18.957), BOOTSTRAP, 51_204, "tokens"),
     "word_perplexity": Score(31.207, (30.11, 32.4), BOOTSTRAP, 43_912, "words"),
     "bits_per_byte": Score(0.98214, (0.9699, 0.9951), BOOTSTRAP, 190_233, "bytes"),
-    "hits_at_1": Score(41.27, (39.6, 42.9), BOOTSTRAP, 3907, "replies"),
-    "mean_reciprocal_rank": Score(0.5632, (0.551, 0.5761), BOOTSTRAP, 3907, "replies"),
+    "hits_1": Score(41.27, (39.6, 42.9), BOOTSTRAP, 3907, "replies"),
+    "hits_1_sum": Score(30.1, (28.6, 31.7), BOOTSTRAP, 3907, "replies"),
+    "mrr": Score(0.5632, (0.551, 0.5761), BOOTSTRAP, 3907, "replies"),
     "f1": Score(16.132, (15.71, 16.44), BOOTSTRAP, 3907, "replies"),
     "bleu4": Score(1.187, (0.94, 1.43), BOOTSTRAP, 3907, "replies"),
     "distinct_1": Score(1.912, (1.81, 2.01), JACKKNIFE, 41_220, "words"),
@@ -140,6 +142,15 @@ SAMPLES = (
 )
 DETAILS: dict[str, object] = {
     "perplexity": {"scored_replies": 3907, "dialogues_with_cut_persona": 0, "unigram_perplexity": 263.8172},
+    "ranking": {
+        "exchanges": 3907,
+        "baselines": {
+            "chance": {"hits_1": 5.0, "hits_5": 25.0, "mrr": 0.18, "hits_1_sum": 5.0, "hits_5_sum": 25.0},
+            "persona word overlap": {"hits_1": 20.4, "hits_5": 40.2, "mrr": 0.33, "hits_1_sum": 20.4},
+            "partner word overlap": {"hits_1": 9.1, "hits_5": 30.2, "mrr": 0.24, "hits_1_sum": 9.1},
+        },
+    },
+    "order": {"dialogues": 50, "most_orders_of_one": 6},
     "facts": {
         "by_kind": {
             "hobby": {"asked": 80, "right": 58, "share": 72.5},
@@ -207,6 +218,7 @@ def sample_report(*, without: frozenset[str] = frozenset()) -> Report:
             "detokenised": False,
             "limit": 500,
             "dialogues": 500,
+            "dialogues_in_file": 1000,
             "replies": 3907,
         },
         decoding={
@@ -237,7 +249,7 @@ def sample_comparison() -> list[ComparedMetric]:
     """Each finding once: B better (twice), A better, no real difference, a metric without a direction, no interval."""
     return [
         _compared("perplexity", 1.1, (1.0, 1.21)),
-        _compared("hits_at_1", -3.4, (-5.0, -1.8)),
+        _compared("hits_1", -3.4, (-5.0, -1.8)),
         _compared("f1", 0.21, (-0.12, 0.55)),
         _compared("distinct_2", 2.42, (2.1, 2.8)),
         _compared("question_rate", -8.3, (-10.1, -6.6)),

@@ -64,23 +64,23 @@ def test_the_value_is_never_lost(width) -> None:
 
 
 def test_a_part_of_the_metrics_and_none() -> None:
-    record = sample_report(without=frozenset(METRICS) - {"hits_at_1"}).record()
+    record = sample_report(without=frozenset(METRICS) - {"hits_1"}).record()
     text = printed(score_table(record), 100)
     assert text.splitlines()[0].split() == ["value", "95", "%", "interval"], "no column for nothing"
-    assert cells(text, "Hits@1/20 %") == ["41.3", "↑", "39.6–42.9"]
-    record["scores"]["hits_at_1"]["value"] = None
+    assert cells(text, "Hits@1 %") == ["41.3", "↑", "39.6–42.9"]
+    record["scores"]["hits_1"]["value"] = None
     text = printed(score_table(record), 100)
     assert text.splitlines() == [
         "Not measured: Contradiction rate: no NLI classifier was given (--nli)",
-        "Not measured: Hits@1/20: nothing was counted",
+        "Not measured: Hits@1: nothing was counted",
     ]
 
 
 def test_what_is_not_measured_for_one_reason_shares_a_line() -> None:
     record = sample_report().record()
-    record["not_measured"] = {"bits_per_byte": "why", "hits_at_1": "why", "f1": "because"}
+    record["not_measured"] = {"bits_per_byte": "why", "hits_1": "why", "f1": "because"}
     text = printed(score_table(record), 100)
-    assert "Not measured: Bits per byte, Hits@1/20: why\n" in text
+    assert "Not measured: Bits per byte, Hits@1: why\n" in text
     assert "Not measured: ParlAI F1: because\n" in text
 
 

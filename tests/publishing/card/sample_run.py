@@ -68,7 +68,7 @@ def sample_report(**changes: Any) -> Report:
         "engine": {"kind": "local", "name": "runs/run", "parameters": 42_624, "context_tokens": 256},
         "data": {
             "name": "valid_self_original.txt.xz", "format": "convai2", "fingerprint": "9d1ddb71", "detokenised": False,
-            "dialogues": 53, "replies": 417, "limit": 53,
+            "dialogues": 53, "replies": 417, "limit": None,
         },
         "decoding": {"method": "greedy", "temperature": 0, "max_reply_tokens": 80},
         "seed": 7,

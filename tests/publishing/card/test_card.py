@@ -177,8 +177,41 @@ def test_a_run_that_was_not_evaluated_says_so_and_how_to(run) -> None:
     (run / "evaluation.json").unlink()
     card = make_card(run)
     assert "**Not evaluated.**" in card
-    assert "personable evaluate rita --data PATH" in card
+    assert "personable evaluate RUN --data PATH\npersonable card RUN\n" in make_card(run, repo="me/rita")
+    assert "(RUN is the folder of the run, PATH the dialogues to measure it on):" in card
     assert not {"model-index", "metrics"} & set(ModelCard(card).data.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("named", "typed"),
+    [("runs/rita", "runs/rita"), ("rita", "rita"), ("runs/other", "RUN"), ("~/rita", "RUN"), ("C:\\rita", "RUN")],
+)
+def test_a_run_is_named_in_commands_as_it_was_in_its_recipe(run, named, typed) -> None:
+    (run / "evaluation.json").unlink()
+    change_record(run, lambda record: record["recipe"].update(run=named))
+    assert f"personable evaluate {typed} --data PATH\npersonable card {typed}\n" in make_card(run, repo="me/rita")
+
+
+def test_a_run_called_starter_is_not_taken_for_the_bundled_model(run) -> None:
+    (run / "evaluation.json").unlink()
+    change_record(run, lambda record: record["recipe"].update(run="starter"))
+    card = make_card(run.rename(run.with_name("starter")))
+    assert "personable evaluate ./starter --data PATH" in card
+    assert "personable chat ./starter --fact" in card
+
+
+def test_how_well_it_talks_is_said_to_be_measured_only_where_it_was(run) -> None:
+    assert "How well it does that is under [Evaluation]" in make_card(run)
+    scores = sample_report().scores
+    sample_report(scores={"perplexity": scores["perplexity"]}, baselines={}).write(run)
+    assert "How well it does that **was not measured**; what was is under [Evaluation]" in make_card(run)
+
+
+def test_the_sampling_that_comes_with_the_model_is_stated(run) -> None:
+    settings = {"temperature": 0.55, "top_p": 0.85, "top_k": 17, "repetition_penalty": 1.15}
+    change_record(run, lambda record: record["recipe"]["generation"].update(settings))
+    said = "the sampling settings come with the model: temperature 0.55, top_p 0.85, top_k 17, repetition_penalty 1.15)"
+    assert said in section(make_card(run), "How to use")
 
 
 def test_an_absolute_path_in_a_reason_is_cut_to_its_name(run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,15 @@ from personable.dialogue import Persona, Speaker, Turn
 from personable.evaluation.report import Sample
 from personable.publishing.card.lineage import CITATIONS
 from personable.publishing.card.writing import make_card
-from tests.publishing.card.sample_run import SECTIONS, change_record, fresh_run, headings, sample_report, section
+from tests.publishing.card.sample_run import (
+    METRICS,
+    SECTIONS,
+    change_record,
+    fresh_run,
+    headings,
+    sample_report,
+    section,
+)
 
 HOSTILE = (
     "``` <script>alert(1)</script> | a | **b** [x](http://evil.test) \n\n# no heading\n---\n&amp; $$x$$ ~~~ "
@@ -40,7 +49,7 @@ def test_no_text_of_a_run_can_break_the_card(run) -> None:
     sample = Sample(HOSTILE, Persona((HOSTILE,)), turns, HOSTILE, HOSTILE, HOSTILE)
     report = sample_report(
         samples=(sample, Sample("at random", Persona(), (), HOSTILE)),
-        data={"name": f"a: b\n---\n- {HOSTILE}", "dialogues": 1},
+        data={"name": f"a: b\n---\n- {HOSTILE}", "dialogues": 50},
         engine={"kind": "local", "name": HOSTILE},
         not_measured={"contradiction_rate": HOSTILE},
         decoding={"method": HOSTILE},
@@ -83,15 +92,47 @@ def test_the_hub_reads_the_metadata(run) -> None:
     assert data.pipeline_tag == "text-generation"
     assert data.license == "mit"
     assert data.tags == ["conversational", "persona", "personable"]
-    assert data.metrics == ["perplexity", "f1", "question_rate"]
+    assert data.metrics == ["perplexity"]  # what the Hub knows by that name
     assert not {"base_model", "datasets", "language"} & set(data.to_dict())  # all local, language not stated
     scores = json.loads((run / "evaluation.json").read_text())["scores"]
     for result in data.eval_results:
         assert result.metric_value == pytest.approx(scores[result.metric_type]["value"], abs=0.05)
-        assert result.dataset_name == "valid_self_original.txt.xz"
+        assert (result.dataset_type, result.dataset_name) == ("text", "valid_self_original.txt.xz")
     name, results = model_index_to_eval_results(eval_results_to_model_index(data.model_name, data.eval_results))
     assert (name, results) == ("me/rita", data.eval_results)
     assert ModelCard(card).content.split("---")[1] == card.split("---")[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"limit": 60, "dialogues": 60}, "a sample of 60 dialogues"),
+        ({"dialogues": 49}, "49 dialogues only"),
+        ({"dialogues": 1}, "1 dialogue only"),
+        ({"limit": 1, "dialogues": 1}, "a sample of 1 dialogue"),
+    ],
+)
+def test_scores_of_few_dialogues_stay_out_of_the_metadata(run, changes, said) -> None:
+    sample_report(data={**sample_report().data, **changes}).write(run)
+    card = make_card(run)
+    assert not {"model-index", "metrics"} & set(ModelCard(card).data.to_dict())
+    assert f"The scores were measured on {said}, so they are not in the metadata" in section(card, "Evaluation")
+
+
+def test_the_metadata_says_what_data_was_measured_on(run) -> None:
+    known = {"name": "corpora/Synthetic-Persona-Chat_valid.csv", "dialogues": 50, "detokenised": True}
+    report = sample_report()
+    metric = replace(METRICS["f1"], key="bleu4", name="BLEU-4")
+    report = sample_report(data=known, metrics={"bleu4": metric}, scores={"bleu4": report.scores["f1"]}, baselines={})
+    report.write(run)
+    card = make_card(run)
+    assert "not in the metadata" not in card
+    data = ModelCard(card).data
+    assert data.metrics == ["bleu"]
+    (result,) = data.eval_results
+    assert result.metric_type == "bleu"
+    assert result.dataset_type == "google/Synthetic-Persona-Chat"
+    assert result.dataset_name == "Synthetic-Persona-Chat_valid.csv (detokenised)"
 
 
 def test_what_is_known_of_dialogpt_and_its_data_is_stated(run) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from click.testing import Result
 from huggingface_hub import ModelCard
 from typer.testing import CliRunner
 
@@ -18,7 +19,7 @@ from personable import starter
 from personable.cli.card import card as card_command
 from personable.errors import BaseNotFound, DataError, PublishError
 from personable.publishing.card.writing import make_card, write_card
-from tests.publishing.card.sample_run import fresh_run, section
+from tests.publishing.card.sample_run import change_record, fresh_run, section
 
 
 @pytest.fixture
@@ -109,11 +110,66 @@ def test_the_bundled_starter_can_be_described(tmp_path) -> None:
     assert ModelCard(card).data.datasets == ["google/Synthetic-Persona-Chat"]
 
 
-def test_the_command_says_where_the_card_is_and_what_it_lacks(run) -> None:
-    (run / "evaluation.json").unlink()
+def typed(*words: object) -> Result:
+    """The command; a PersonableError is the result's exception."""
     app = typer.Typer()
     app.command()(card_command)
-    done = CliRunner().invoke(app, [str(run)])
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def licence_of(run: Path) -> tuple[str | None, str | None]:
+    data = ModelCard((run / "README.md").read_text(encoding="utf-8")).data
+    return data.license, data.license_name
+
+
+def test_a_licence_is_remembered_until_another_is_given(run) -> None:
+    assert "licence" not in typed(run, "--licence", "mit").stderr
+    again = typed(run, "--repo", "me/rita")
+    assert licence_of(run) == ("mit", None)
+    assert "licence mit, as in the card before; --licence states another" in again.stderr
+    altered = typed(run, "--licence", "GPL-3.0-only")
+    assert (
+        "knows no licence 'GPL-3.0-only': the metadata says license other, license_name gpl-3.0-only" in altered.stderr
+    )
+    write_card(run)
+    assert licence_of(run) == ("other", "gpl-3.0-only")
+
+
+def test_a_licence_that_somebody_wrote_into_the_card_is_not_taken_for_one_that_was_given(run) -> None:
+    card = write_card(run, licence="mit")
+    card.write_text(card.read_text(encoding="utf-8").replace("license: mit", "license: cc0-1.0"), encoding="utf-8")
+    done = typed(run, "--overwrite")
+    assert licence_of(run) == (None, None)
+    assert "no licence is stated" in done.stderr
+
+
+def test_the_licence_of_the_recipe_needs_no_words(run) -> None:
+    change_record(run, lambda record: record["recipe"].update(licence="MIT"))
+    typed(run)
+    assert "licence" not in typed(run).stderr
+    assert "Weights: MIT, as stated" in (run / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_name_that_cannot_be_a_hub_id_is_wrong_usage(run) -> None:
+    done = typed(run, "--repo", "bad")
+    assert done.exit_code == 2
+    assert "--repo" in done.stderr
+    assert not (run / "README.md").exists()
+
+
+def test_the_bundled_starter_is_not_written_to(tmp_path, monkeypatch, run) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = typed("starter")
+    assert isinstance(done.exception, BaseNotFound)
+    assert "no such folder at ./starter. The model bundled with Personable" in str(done.exception)
+    (run / "evaluation.json").unlink()
+    run.rename(tmp_path / "starter")
+    assert "personable evaluate ./starter --data PATH, then personable card ./starter again" in typed("starter").stderr
+
+
+def test_the_command_says_where_the_card_is_and_what_it_lacks(run) -> None:
+    (run / "evaluation.json").unlink()
+    done = typed(run)
     assert done.exit_code == 0
     assert done.stdout.strip() == str(run / "README.md")
     assert "--licence" in done.stderr

@@ -22,7 +22,9 @@ from personable.publishing.export.exporting import _put_in_place, export
 from personable.publishing.export.forms import Form, Quantization
 from personable.publishing.export.merged import load_merged
 from personable.publishing.export.modelfile import go_template, write_modelfile
+from personable.publishing.hub.contents import published_contents
 from personable.training.adapting import prepare
+from personable.training.folder import open_run
 from personable.training.recipe import GenerationSettings, make_recipe
 from personable.training.saving import save_model
 from tests.tiny import ALTERNATING, CHATML, chatml_tokenizer, tiny_base, tiny_gemma2, tiny_gpt2, tiny_tokenizer
@@ -65,7 +67,7 @@ def test_a_finished_run_gets_its_gguf_and_modelfile_beside_its_weights(run, tmp_
     before = names(run)
     done = export("rita", quantization=Quantization.Q8_0)
     assert done.path == Path("rita/rita-q8_0.gguf")
-    assert names(run) - before == {"rita-q8_0.gguf", "Modelfile"}
+    assert names(run) - before == {"rita-q8_0.gguf", "rita-q8_0.Modelfile"}
     assert names(tmp_path) == {"rita"}
     reader = gguf.GGUFReader(done.path)
     assert reader.get_field("general.name").contents() == "rita"
@@ -73,10 +75,23 @@ def test_a_finished_run_gets_its_gguf_and_modelfile_beside_its_weights(run, tmp_
     assert done.size == done.path.stat().st_size
 
 
+def test_two_quantisations_stand_beside_each_other_and_are_published_and_overwritten_with_the_run(run) -> None:
+    before = names(run)
+    for quantization in (Quantization.F16, Quantization.Q8_0):
+        export("rita", quantization=quantization)
+    written = names(run) - before
+    assert written == {"rita-f16.gguf", "rita-f16.Modelfile", "rita-q8_0.gguf", "rita-q8_0.Modelfile"}
+    assert "FROM ./rita-q8_0.gguf\n" in (run / "rita-q8_0.Modelfile").read_text()
+    assert written <= {file.name for file in published_contents(run).files}
+    (run / "notes.txt").unlink()
+    recipe = make_recipe({"base": "starter", "run": str(run), "data": {"train": "a"}})
+    assert open_run(recipe, resume=False, overwrite=True) is None
+
+
 def test_the_starter_is_written_to_the_current_folder(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     export("starter")
-    assert names(tmp_path) == {"starter-f16.gguf", "Modelfile"}
+    assert names(tmp_path) == {"starter-f16.gguf", "starter-f16.Modelfile"}
     head = (tmp_path / "starter-f16.gguf").read_bytes()[:500]
     assert b"general.license" in head
     assert b"apache-2.0" in head
@@ -108,7 +123,8 @@ def test_nothing_is_overwritten_unless_asked(run, tmp_path) -> None:
     file = tmp_path / "a.gguf"
     export(run, out=file)
     earlier = file.read_bytes()
-    for taken in (file, tmp_path / "b.gguf"):  # the Modelfile is taken for the second
+    (tmp_path / "b.Modelfile").write_text("mine")
+    for taken in (file, tmp_path / "b.gguf"):
         with pytest.raises(RecipeError, match=r"found one\. Next: --overwrite"):
             export(run, out=taken, quantization=Quantization.F32)
     assert file.read_bytes() == earlier
@@ -245,6 +261,12 @@ def test_what_cannot_be_exported_is_said(run, tmp_path, monkeypatch) -> None:
         export(run, out=run)
     with pytest.raises(BaseNotFound, match="none of them"):
         export(tmp_path / "nowhere")
+    (tmp_path / "nowhere-f16.gguf").write_text("mine")
+    (tmp_path / "nowhere-safetensors").write_text("mine")
+    for form in Form:
+        with pytest.raises(BaseNotFound, match="none of them"):
+            export("a/b/nowhere", to=form)
+    (tmp_path / "nowhere-f16.gguf").unlink()
     tokenizer = chatml_tokenizer()
     tiny_gemma2(tokenizer).save_pretrained(tmp_path / "gemma")
     tokenizer.save_pretrained(tmp_path / "gemma")
@@ -259,12 +281,14 @@ def test_what_cannot_be_exported_is_said(run, tmp_path, monkeypatch) -> None:
 def test_the_command_prints_what_it_wrote_and_tells_progress_apart(run, command) -> None:
     done = command("rita", "--to", "gguf", "--quantization", "f32")
     assert done.exit_code == 0
-    assert done.stdout.split() == ["rita/rita-f32.gguf", "rita/Modelfile"]
+    assert done.stdout.split() == ["rita/rita-f32.gguf", "rita/rita-f32.Modelfile"]
     assert "exporting rita to gguf" in done.stderr
-    assert "ollama create rita-f32 -f rita/Modelfile" in done.stderr
+    assert "ollama create rita-f32 -f rita/rita-f32.Modelfile" in done.stderr
     done = command("rita", "--to", "safetensors", "--json")
     assert json.loads(done.stdout)["path"] == "rita/export-safetensors"
     assert command("rita", "--to", "onnx").exit_code == 2
+    assert command("rita", "--to", "safetensors", "--quantization", "f16", "--out", "other").exit_code == 2
+    assert not Path("other").exists()
 
 
 def modelfile(template: str) -> str:
@@ -274,8 +298,8 @@ def modelfile(template: str) -> str:
 
 def test_the_modelfile_of_a_gpt2_run(run) -> None:
     export(run)
-    assert (run / "Modelfile").read_text() == (
-        "# ollama create NAME -f Modelfile, then: ollama run NAME\n"
+    assert (run / "rita-f16.Modelfile").read_text() == (
+        "# ollama create NAME -f rita-f16.Modelfile, then: ollama run NAME\n"
         "FROM ./rita-f16.gguf\n"
         "\n"
         "# Says what the chat template inside the GGUF file says. Ollama joins neighbouring messages of one role by "

@@ -152,6 +152,7 @@ WRONG: list[tuple[str, Callable[[Path], None], str]] = [
     ("plain card", write("README.md", b"# Rita\n"), r"README.md: expected license in the metadata"),
     ("damaged card", card("license: apache-2.0", "license: [apache"), r"README.md: expected metadata in YAML"),
     ("no license", card("license: apache-2.0\n", ""), r"README.md: expected license in the metadata"),
+    ("other license", card("license: apache-2.0", "license: other"), r"README.md: expected license_name in the meta"),
     ("no library", card("library_name: transformers\n", ""), r"expected library_name"),
     ("no task", card("pipeline_tag: text-generation\n", ""), r"expected pipeline_tag"),
     ("blank", card("Talks about boats.", "[More Information Needed]"), r"README.md:10: expected an answer"),
@@ -252,7 +253,7 @@ def test_what_was_said_is_published_as_it_was_said(run: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(BaseNotFound, match="found nothing"):
+    with pytest.raises(BaseNotFound, match="found no such folder"):
         check_run(tmp_path / "none")
 
 

@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from personable.cli.publish import publish
-from personable.errors import PersonableError, PublishError
+from personable.errors import BaseNotFound, PublishError
 from personable.publishing.hub.publishing import NotFit, prepare_run, send
 from tests.publishing.hub.hub_state import TOKEN, Fault, Hub, Repository
 from tests.publishing.hub.test_hub import HURRY
@@ -82,6 +82,8 @@ def test_every_problem_is_said_at_once(typed: Typed, run: Path, hub: Hub) -> Non
 def test_proposals(typed: Typed, run: Path, hub: Hub) -> None:
     hub.repositories["model", "ada/rita"] = Repository(private=False)
     assert typed(run, "ada/rita", "--create-pr", "--tag", "v1").exit_code == 2
+    assert typed(run, "ada/rita", "--create-pr", "--private").exit_code == 2
+    assert hub.requests == []
     result = typed(run, "ada/rita", "--create-pr")
     assert f"proposed: {hub.endpoint}/ada/rita/discussions/1" in result.stdout
 
@@ -106,8 +108,18 @@ def test_a_page_for_everybody(typed: Typed, run: Path, hub: Hub) -> None:
 @pytest.mark.parametrize("name", ["rita", "ada/ri ta"])
 def test_a_name_that_cannot_be(typed: Typed, run: Path, name: str) -> None:
     result = typed(run, name)
-    assert isinstance(result.exception, PersonableError)
-    assert "expected OWNER/NAME" in str(result.exception)
+    assert result.exit_code == 2
+    assert "expected OWNER/NAME" in result.stderr
+
+
+@pytest.mark.parametrize("what", [[], ["--space"]])
+def test_the_bundled_starter_is_not_published(
+    typed: Typed, what: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = typed("starter", "ada/rita", *what)
+    assert isinstance(result.exception, BaseNotFound)
+    assert "no such folder at ./starter. The model bundled with Personable" in str(result.exception)
 
 
 FAULTS: list[Any] = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from personable.corpus.doctor.finding import Case, Finding, Kind, excerpt
+from personable.corpus.doctor.finding import Case, Finding, Kind, excerpt, number_of
 from personable.corpus.doctor.nearness import nearly_same
 from personable.corpus.doctor.sameness import Chain, Likeness, Relation, across, within
 from personable.corpus.places import Placed
@@ -109,5 +109,5 @@ def _find_leaked_personas(cases: Sequence[Case], others: Sequence[Placed]) -> It
         if persona and persona in known:
             theirs = known[persona]
             fact = excerpt(mine[0].placed.dialogue.persona.facts[0])
-            found = f"{len(mine)} dialogues here and {len(theirs)} there: {fact}"
+            found = f"{number_of(len(mine), 'dialogue')} here and {len(theirs)} there: {fact}"
             yield mine[0].finding(Kind.LEAKED_PERSONA, found, like=theirs[0].place)

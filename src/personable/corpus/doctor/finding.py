@@ -206,3 +206,8 @@ def excerpt(text: str, around: int = 0) -> str:
     start = min(start, len(line) - _SHOWN_CHARS)
     end = start + _SHOWN_CHARS
     return repr(("..." if start else "") + line[start:end] + ("..." if end < len(line) else ""))
+
+
+def number_of(count: int, one: str, many: str | None = None) -> str:
+    """How many of what, as in "1 reply", "2 replies". many: its plural where that is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from personable.corpus.doctor.finding import Case, Finding, Kind, excerpt
+from personable.corpus.doctor.finding import Case, Finding, Kind, excerpt, number_of
 from personable.dialogue import Dialogue, Speaker
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
@@ -66,7 +66,7 @@ def _find_without_persona(cases: Sequence[Case], *, some_have_one: bool) -> Iter
             if not case.placed.dialogue.persona.facts:
                 yield case.finding(Kind.NO_PERSONA, excerpt(case.placed.dialogue.turns[0].text))
     elif cases:
-        yield cases[0].finding(Kind.NO_PERSONA, f"none of {len(cases)} dialogues has one")
+        yield cases[0].finding(Kind.NO_PERSONA, f"none of {number_of(len(cases), 'dialogue')} has one")
 
 
 def _find_swapped_speakers(cases: Sequence[Case], heard: Sequence[Heard]) -> Iterator[Finding]:
@@ -76,7 +76,8 @@ def _find_swapped_speakers(cases: Sequence[Case], heard: Sequence[Heard]) -> Ite
     if telling >= _LEAST_TELLING_DIALOGUES and len(partners) >= _SWAPPED_SHARE * telling:
         yield partners[0].finding(
             Kind.SPEAKERS_SWAPPED,
-            f"in {len(partners)} of {telling} dialogues the partner says more of the facts than the persona",
+            f"in {len(partners)} of {number_of(telling, 'dialogue')} "
+            "the partner says more of the facts than the persona",
         )
 
 

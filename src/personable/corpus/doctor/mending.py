@@ -31,6 +31,8 @@ class Mending:
     masked: dict[Kind, int]
     """Places with personal data that were masked in dialogues that stayed."""
     detokenised: bool
+    capitals_missing: bool
+    """Whether it is lower-case as before: spacing can be mended, capitals cannot."""
     left: tuple[Finding, ...]
     """What is as wrong in the new file as in the old one; index and line are those of the old one."""
 
@@ -67,6 +69,7 @@ def mend(diagnosis: Diagnosis, out: str | Path) -> Mending:
         removed={kind: counts[kind] for kind in Kind if counts[kind]},
         masked=counts_of(each for each in staying if each.kind in _MASKED),
         detokenised=join,
+        capitals_missing=join and any(each.kind is Kind.TOKENISED for each in diagnosis.findings),
         left=tuple(left),
     )
 

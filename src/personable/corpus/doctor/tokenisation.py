@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from personable.corpus.doctor.finding import Case, Finding, Kind, excerpt
+from personable.corpus.doctor.finding import Case, Finding, Kind, excerpt, number_of
 
 _SPACED_OFF = re.compile(r"\w (?:[.,!?;:]+|['’] ?(?:s|m|t|re|ve|ll|d)\b)(?=\s|$)", re.IGNORECASE)
 _WORTH_A_FINDING = 0.05  # below, it is the odd typing slip: 0.7 % of turns in a real live chat
@@ -48,7 +48,7 @@ def find_tokenised(cases: Sequence[Case], counts: Tokenisation) -> Iterator[Find
                 yield case.turn_finding(
                     Kind.TOKENISED,
                     number,
-                    f"{counts.spaced / counts.turns:.0%} of {counts.turns} turns have punctuation spaced off, "
-                    f"{counts.lower / counts.turns:.0%} have no capital: {excerpt(turn.text)}",
+                    f"{counts.spaced / counts.turns:.0%} of {number_of(counts.turns, 'turn')} have "
+                    f"punctuation spaced off, {counts.lower / counts.turns:.0%} have no capital: {excerpt(turn.text)}",
                 )
                 return

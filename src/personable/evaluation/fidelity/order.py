@@ -44,19 +44,19 @@ def order_sensitivity(
     chosen = _encoded(engine.base, dialogues, seed=seed, permutations=permutations, limit=limit)
     if not chosen:
         return _not_measured("no dialogue has a persona of at least two facts and fits into the context")
-    rows = np.zeros((len(chosen), 2))
+    rows = np.zeros((len(dialogues), 2))  # of all, so that another engine that reads others of them can be compared
     totals = np.zeros(4)
-    for place, orders in enumerate(chosen):
+    for done, (place, orders) in enumerate(chosen.items(), start=1):
         nats = _nats(engine.base, orders)
         rows[place] = (max(nats) - min(nats)) / (sum(nats) / len(nats)), 1
         totals += min(nats), max(nats), nats[0], sum(orders[0].learn_mask)
-        on_progress(place + 1, len(chosen))
+        on_progress(done, len(chosen))
     best, worst, given = (math.exp(each / totals[3]) for each in totals[:3])
     return Group(
         measured=(Measured(ORDER_SPREAD, Tally(rows, ratio(100)), len(chosen), "dialogues"),),
         details={
             "dialogues": len(chosen),
-            "most_orders_of_one": max(map(len, chosen)),
+            "most_orders_of_one": max(map(len, chosen.values())),
             "perplexity_best_order": best,
             "perplexity_worst_order": worst,
             "perplexity_given_order": given,
@@ -80,18 +80,18 @@ def _different_orders(facts: tuple[str, ...]) -> int:
 
 def _encoded(
     base: Base, dialogues: Sequence[Dialogue], *, seed: int, permutations: int, limit: int
-) -> list[list[EncodedDialogue]]:
-    """For each dialogue chosen, its encoding in every order, the given one first."""
+) -> dict[int, list[EncodedDialogue]]:
+    """The place of each dialogue chosen, and its encoding in every order, the given one first."""
     draw = random.Random(seed)
     places = [place for place, one in enumerate(dialogues) if len(set(one.persona.facts)) > 1 and one.replies]
     draw.shuffle(places)
-    chosen: list[list[EncodedDialogue]] = []
+    chosen: dict[int, list[EncodedDialogue]] = {}
     for place in places:
         if len(chosen) == limit:
             break
         orders = list(_fitting(base, orders_of(dialogues[place], permutations, draw)))
         if len(orders) > 1:
-            chosen.append(orders)
+            chosen[place] = orders
     return chosen
 
 

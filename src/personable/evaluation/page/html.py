@@ -48,10 +48,11 @@ def write_page(
         "baselines": {each: record["baselines"][each].get("description", "") for each in rows.baselines},
         "interval_methods": sorted({row.score.interval_method for row in rows.all if row.score.interval_method}),
         "resamples": record.get("resamples"),
+        "notes": reading_notes(record) if rows.all else [],
         "compared": comparison,
         "compared_names": (name, compared_with or "the other"),
         "baseline_panels": baseline_panels(rows),
-        "chance_panels": chance_panels(rows, record),
+        "chance_panels": chance_panels(rows),
         "samples": _samples(record.get("samples", ())),
         "samples_shown": SAMPLES_SHOWN,
         "details": {label(part): outline(_unwrapped(part, found)) for part, found in record.get("details", {}).items()},
@@ -86,15 +87,46 @@ def subject_lines(record: Mapping[str, Any]) -> list[str]:
     """What was evaluated on, and how: one line on the data, one on decoding, seed and date."""
     data, decoding = record.get("data", {}), record.get("decoding", {})
     counts = [f"{data[what]:,} {what}" for what in ("replies", "dialogues") if isinstance(data.get(what), int)]
-    split = f", split {data['split']}" if data.get("split") else ""
-    where = f"{' in '.join(counts)} of {data.get('name', 'data without a name')}{split}"
-    if data.get("limit"):
-        where += " (a sample)"
+    name, split = data.get("name", "data without a name"), data.get("split")
+    where = f"{' in '.join(counts)} of {name}"
+    if split and split != name and not str(name).endswith(f":{split}"):
+        where += f", split {split}"
+    where += _sample_of(data)
+    if isinstance(data.get("detokenised"), bool):
+        where += ", detokenised text" if data["detokenised"] else ", text as it stands in the file"
     how = str(decoding.get("method", "")) or "unknown"
     if decoding.get("temperature"):
         how += f" at temperature {decoding['temperature']:g}"
     said = [f"{how} decoding", f"seed {record.get('seed')}", figures.moment(str(record.get("created", "")))]
     return [where.removeprefix(" of "), ", ".join(said)]
+
+
+def _sample_of(data: Mapping[str, Any]) -> str:
+    """`, a sample of 100 of 500 dialogues`; empty where all of them were taken."""
+    taken, there = data.get("dialogues"), data.get("dialogues_in_file")
+    if not data.get("limit"):
+        return ""
+    if not isinstance(taken, int) or not isinstance(there, int):
+        return ", a sample"
+    return f", a sample of {taken:,} of {there:,} dialogues" if taken < there else ""
+
+
+def reading_notes(record: Mapping[str, Any]) -> list[str]:
+    """What to know before the scores are read beside those of others, as far as these scores call for it."""
+    scores, notes = record.get("scores", {}), []
+    if record.get("decoding", {}).get("method") == "greedy":
+        greedy = "Greedy decoding takes the likeliest token each time"
+        if record.get("engine", {}).get("kind") == "local":
+            greedy += " and ignores the run’s own temperature and repetition penalty (--decoding own measures those)"
+        notes.append(f"{greedy}.")
+    if "hits_1" in scores:
+        notes.append("Hits and MRR are by mean log-probability unless they say “by sum”.")
+    if "f1" in scores:
+        notes.append(
+            "F1 and BLEU are of free-running replies after the true history, as in the ConvAI2 contest, whose word "
+            "perplexity is not reproduced here."
+        )
+    return notes
 
 
 def range_in_words(metric: Metric) -> str:

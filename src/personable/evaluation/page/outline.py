@@ -79,8 +79,19 @@ def outline(value: Any, key: str = "") -> Node:
     return Items(nodes[:SHOWN], nodes[SHOWN:]) if nodes else Text("none")
 
 
+_LABELS = {
+    **{"hits_1": "Hits@1", "hits_5": "Hits@5", "mrr": "MRR"},
+    **{"hits_1_sum": "Hits@1, by sum", "hits_5_sum": "Hits@5, by sum", "mrr_sum": "MRR, by sum"},
+    "most_orders_of_one": "Orders of facts tried",
+    "unigram_perplexity": "Perplexity of token frequencies alone",
+    "nli": "NLI",
+}
+
+
 def label(key: str) -> str:
-    """A key as a heading: `examples_by_kind` -> `Examples by kind`."""
+    """A key as a heading: `examples_by_kind` -> `Examples by kind`, `mrr_sum` -> `MRR, by sum`."""
+    if key in _LABELS:
+        return _LABELS[key]
     return capitalised(key.removesuffix("_bytes").removesuffix("_seconds").replace("_", " ").strip())
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
@@ -14,7 +13,7 @@ from personable.evaluation.metric import Score
 from personable.evaluation.page.figures import figure, interval, unit_beside_name, with_unit
 from personable.evaluation.page.score_rows import ScoreRow, ScoreRows, group_of, is_human, short_name
 
-LEFT, RIGHT, WIDTH = 116, 288, 350
+LEFT, RIGHT, WIDTH = 152, 324, 386
 """Where the axis begins and ends, and how wide a panel is; its numbers stand right of the axis."""
 ROW, TOP = 24, 8
 
@@ -66,16 +65,15 @@ def baseline_panels(rows: ScoreRows) -> list[Panel]:
     return found
 
 
-def chance_panels(rows: ScoreRows, record: Mapping[str, Any]) -> list[Panel]:
-    """Perplexity and ranking beside what blind choice gets, and what knowing no more than token frequencies does.
-
-    record: the content of evaluation.json, for the size of the vocabulary and the unigram perplexity.
-    """
+def chance_panels(rows: ScoreRows) -> list[Panel]:
+    """Perplexity and ranking beside what blind choice gets, counts of tokens and words shared with the persona."""
     found = []
     for row in rows.all:
-        chances = _chances(row, record)
-        if group_of(row.metric.key) in ("Perplexity", "Ranking") and (chances or row.baselines):
-            blind = [(name, "chance", Score(value, None, "", 0, "")) for name, value in chances.items()]
+        if row.metric.key.endswith("_sum"):
+            continue  # the same rankers as beside the mean
+        known = rows.blind.get(row.metric.key, {})
+        if group_of(row.metric.key) in ("Perplexity", "Ranking") and (known or row.baselines):
+            blind = [(name, "chance", Score(value, None, "", 0, "")) for name, value in known.items()]
             found.append(_panel(row, [*_systems(row), *blind], logarithmic="perplexity" in row.metric.key))
     return found
 
@@ -89,20 +87,6 @@ def _systems(row: ScoreRow) -> Iterator[tuple[str, str, Score]]:
     for name, score in row.baselines.items():
         if not is_human(name):
             yield short_name(name), "chance" if "chance" in name else "trivial", score
-
-
-def _chances(row: ScoreRow, record: Mapping[str, Any]) -> dict[str, float]:
-    """What choosing blindly gets, by name, where it follows from the definition or was counted."""
-    metric, found = row.metric, {}
-    among = re.search(r"hits\D*(\d+)\s*(?:/|of|out of)\s*(\d+)", metric.name, re.IGNORECASE)
-    if among and metric.unit == "%":
-        found["chance"] = 100 * int(among[1]) / int(among[2])
-    if metric.key == "perplexity":
-        found = {
-            "token frequency": record.get("details", {}).get("perplexity", {}).get("unigram_perplexity"),
-            "chance": record.get("engine", {}).get("vocabulary"),
-        }
-    return {name: float(value) for name, value in found.items() if isinstance(value, int | float)}
 
 
 def _panel(row: ScoreRow, shown: list[tuple[str, str, Score]], *, logarithmic: bool = False) -> Panel:

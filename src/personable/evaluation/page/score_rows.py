@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from personable.evaluation.metric import Better, Metric, Score
+from personable.evaluation.page.blind import blind_scores
 from personable.evaluation.page.figures import ARROWS, DIRECTIONS, capitalised, digits_of
 
 _GROUPS = (
@@ -35,20 +36,39 @@ class ScoreRow:
         return digits_of(self.metric, self.score.value)
 
     def beaten_by(self, name: str) -> bool:
-        """Whether a trivial system has the better value, for metrics that tell a good reply from a bad one."""
+        """Whether a trivial system is clearly better, for metrics that tell a good reply from a bad one."""
         if name not in self.baselines or is_human(name) or not self.can_be_beaten:
             return False
-        value, own = self.baselines[name].value, self.score.value
-        return value > own if self.metric.better is Better.HIGHER else value < own
+        return self.is_worse_than(self.baselines[name].value)
+
+    def is_worse_than(self, value: float) -> bool:
+        """Whether this engine's whole interval, or its value where it has none, is on the worse side of a value."""
+        low, high = self.bounds
+        return value > high if self.metric.better is Better.HIGHER else value < low
+
+    def leads(self, value: float) -> bool:
+        """Whether this engine's whole interval, or its value where it has none, is on the better side of a value."""
+        low, high = self.bounds
+        return value < low if self.metric.better is Better.HIGHER else value > high
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The interval; the value twice where there is none."""
+        return self.score.interval or (self.score.value, self.score.value)
 
     @property
     def beaten_by_any(self) -> bool:
-        """Whether some trivial system has the better value."""
+        """Whether some trivial system is clearly better."""
         return any(self.beaten_by(name) for name in self.baselines)
 
     @property
     def can_be_beaten(self) -> bool:
-        """Not where it is faults that are counted: who always says the same thing makes few, and it is no merit."""
+        """Not where it is faults that are counted: who always says the same thing makes few, and it is no merit.
+
+        Nor by variety: the echo and a random reply are text of people.
+        """
+        if "distinct" in self.metric.key:
+            return False
         if self.metric.better is Better.LOWER:
             return group_of(self.metric.key) in ("Perplexity", "Ranking")
         return self.metric.better is Better.HIGHER
@@ -86,6 +106,8 @@ class ScoreRows:
     """The trivial systems that have a score anywhere, the human replies last."""
     not_measured: dict[str, tuple[Metric, ...]]
     """Why there is no value -> for which metrics."""
+    blind: dict[str, dict[str, float]]
+    """A metric's key -> what it takes no model to reach, by name: chance, counts of tokens, shared words."""
 
     @property
     def all(self) -> tuple[ScoreRow, ...]:
@@ -121,6 +143,7 @@ def score_rows(record: Mapping[str, Any]) -> ScoreRows:
             reason: tuple(metrics.get(key, _metric(key, {})) for key, why in missing.items() if why == reason)
             for reason in missing.values()
         },
+        blind=blind_scores(record),
     )
 
 

@@ -61,9 +61,8 @@ class _Scores:
         if rows.all:
             table, shown, with_interval = self._table_that_fits(console, options)
             yield table
-            marks = (
-                "; † better than this engine" if any(row.beaten_by(name) for row in rows.all for name in shown) else ""
-            )
+            marked = any(row.beaten_by(name) for row in rows.all for name in shown)
+            marks = "; † better than this engine's whole interval" if marked else ""
             yield Text(f"{_KEY}{marks}.", style="dim")
             gone = [short_name(name) for name in rows.baselines if name not in shown]
             gone += [] if with_interval else ["95 % intervals"]

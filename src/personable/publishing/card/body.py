@@ -7,15 +7,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from personable.evaluation.page import figures
 from personable.publishing.card import text as card_text
-from personable.publishing.card.evaluation import evaluated, quoted_samples
+from personable.publishing.card.evaluation import PLACEHOLDER, evaluated, quoted_samples
 from personable.publishing.card.lineage import CITATIONS, BaseLineage, base_lineage, data_lineage, last_name
 from personable.publishing.card.metadata import base_on_the_hub, shown_source
 from personable.publishing.card.text import code, plain, setting, text
 from personable.publishing.card.usage import usage
+from personable.publishing.hub.contents import typed_run
 
 _ARGUMENTS = (
     *("optim", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "adam_beta1", "adam_beta2"),
@@ -24,6 +26,7 @@ _ARGUMENTS = (
     *("train_sampling_strategy", "eval_strategy", "eval_steps", "load_best_model_at_end", "metric_for_best_model"),
     *("seed", "data_seed"),
 )
+_SAMPLING = ("temperature", "top_p", "top_k", "repetition_penalty")
 _CURVE_ROWS = 12
 
 
@@ -39,6 +42,8 @@ class RunRecords:
     """evaluation.json; None where the run was not evaluated."""
     has_picture: bool
     """Whether there is a loss.png."""
+    folder: str
+    """Its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +65,19 @@ def card_body(run: RunRecords, *, name: str, repo: str | None, licence: str | No
 
     rendered = _template(fenced).render(
         name=name, repo=repo, licence=licence, samples=quoted_samples,
-        **_description(run), **_measured(run), **evaluated(run.evaluation, name=name),
+        **_description(run), **_measured(run), **evaluated(run.evaluation, folder=_typed_folder(run)),
         **usage(run.record["chat_template"], name=name, repo=repo),
     )  # fmt: skip
     tidy = re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in rendered.splitlines()))
     return re.sub("\ue000(\\d+)\ue001", lambda found: blocks[int(found[1])], tidy).strip("\n") + "\n"
+
+
+def _typed_folder(run: RunRecords) -> str:
+    """The folder of the run, as it was named where it was trained; a placeholder where that is nobody's business."""
+    named = plain(run.record["recipe"]["run"])
+    if not named or last_name(named) != run.folder or re.match(r"[/~\\-]|[A-Za-z]:", named):
+        return PLACEHOLDER
+    return typed_run(Path(named))
 
 
 def _template(fenced: Any) -> Any:
@@ -111,6 +124,7 @@ def _description(run: RunRecords) -> dict[str, Any]:
         "versions": text(", ".join(f"{name} {found}" for name, found in record["versions"].items())),
         "lora_targets": code(setting((recipe["lora"] or {}).get("target_modules", ""))),
         "arguments": _arguments(record),
+        "sampling": [(key, recipe["generation"][key]) for key in _SAMPLING if key in recipe.get("generation", {})],
         "loading": _loading(base, recipe["base"]),
         "citations": "\n\n".join([_own_citation(record), *(CITATIONS[key] for key in dict.fromkeys(keys))]),
     }

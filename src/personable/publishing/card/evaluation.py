@@ -11,7 +11,7 @@ from personable.errors import DataError
 from personable.evaluation.page import figures
 from personable.evaluation.page.score_rows import ScoreRow, ScoreRows, score_rows
 from personable.publishing.card.lineage import last_name
-from personable.publishing.card.metadata import shown_source
+from personable.publishing.card.metadata import sampled, shown_source
 from personable.publishing.card.text import code, plain, setting, text
 
 _FAILURES = 6
@@ -20,6 +20,8 @@ _TURNS = 4
 _CHARACTERS = 600
 """Of one quoted text; a model gone wrong can talk without end."""
 _AT_RANDOM = "random"
+PLACEHOLDER = "RUN"
+"""For the folder of a run, where a card cannot name it."""
 
 
 _NEEDED = {"scores": dict, "data": dict, "decoding": dict, "engine": dict, "confidence": int | float}
@@ -35,12 +37,15 @@ def check_evaluation(found: Mapping[str, Any], file: Path) -> None:
         )
 
 
-def evaluated(found: Mapping[str, Any] | None, *, name: str) -> dict[str, Any]:
-    """What evaluation.json says, as the template asks for it. name: of the run, for the command that evaluates it."""
-    nothing: dict[str, Any] = {"evaluation": None, "failures": [], "failures_found": 0, "beaten": []}
+def evaluated(found: Mapping[str, Any] | None, *, folder: str) -> dict[str, Any]:
+    """What evaluation.json says, as the template asks for it. folder: the run's, for the command that evaluates it."""
+    nothing: dict[str, Any] = {
+        "evaluation": None, "judged": False, "failures": [], "failures_found": 0, "beaten": []
+    }  # fmt: skip
     if found is None:
-        command = f"personable evaluate {shlex.quote(name)} --data PATH\npersonable card {shlex.quote(name)}"
-        return {**nothing, "evaluate_command": command}
+        typed = shlex.quote(folder)
+        command = f"personable evaluate {typed} --data PATH\npersonable card {typed}"
+        return {**nothing, "evaluate_command": command, "run_is_named": folder != PLACEHOLDER}
     rows = score_rows(found)
     scores = [*found["scores"].values()]
     samples = found.get("samples", [])
@@ -48,6 +53,8 @@ def evaluated(found: Mapping[str, Any] | None, *, name: str) -> dict[str, Any]:
     ordinary = [each for each in samples if _AT_RANDOM in each["kind"]]
     return {
         "evaluation": found,
+        "judged": any(title in rows.groups for title in ("Fidelity", "Generation")),
+        "sampled": sampled(found),
         "rows": rows,
         "group_baselines": {
             title: [each for each in rows.baselines if any(each in row.baselines for row in group)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,11 @@ from personable.publishing.card.text import code, plain, text
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
 
+_HUB_METRICS = {"perplexity": "perplexity", "bleu4": "bleu"}
+"""Our key -> the Hub's id of what means the same."""
+_FEWEST_DIALOGUES = 50
+"""For a number that stands without its interval, as those of the metadata do."""
+
 
 def card_metadata(
     record: Mapping[str, Any], evaluation: Mapping[str, Any] | None, *, name: str, licence: str | None
@@ -28,7 +32,8 @@ def card_metadata(
 
     recipe = record["recipe"]
     lineage, base = base_lineage(recipe["base"]), base_on_the_hub(recipe)
-    results = _results(evaluation) if evaluation else []
+    results = _results(evaluation) if evaluation and not sampled(evaluation) else []
+    metrics = [result.metric_type for result in results if result.metric_type in _HUB_METRICS.values()]
     tags = ["conversational", "persona", *([lineage.tag] if lineage and lineage.tag else []), "personable"]
     return ModelCardData(
         language=recipe["data"].get("language"),
@@ -39,7 +44,7 @@ def card_metadata(
         base_model_relation="finetune" if base else None,  # also after LoRA: its weights are merged
         datasets=data_sets_on_the_hub(recipe["data"]["train"]) or None,
         tags=tags + (["lora"] if recipe.get("lora") else []),
-        metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
+        metrics=metrics or None,
         model_name=name if results else None,
         eval_results=results or None,
     )
@@ -84,6 +89,18 @@ def shown_source(source: str) -> str:
     return code(source if source_on_the_hub(source) else last_name(source))
 
 
+def sampled(evaluation: Mapping[str, Any]) -> str:
+    """The few dialogues that an evaluation was of, in words; empty where they are enough for the metadata."""
+    data = evaluation["data"]
+    limited, count = bool(data.get("limit")), data.get("dialogues") or data.get("limit")
+    if count is None:
+        return "an unknown number of dialogues"
+    shown = "1 dialogue" if count == 1 else f"{count:,} dialogues"
+    if limited:
+        return f"a sample of {shown}"
+    return f"{shown} only" if count < _FEWEST_DIALOGUES else ""
+
+
 def _results(evaluation: Mapping[str, Any]) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
@@ -91,16 +108,16 @@ def _results(evaluation: Mapping[str, Any]) -> list[EvalResult]:
     source = plain(data.get("name") or "dialogues")
     lineage = data_lineage(source)
     on_the_hub = lineage.hub_id if lineage else source.partition(":")[0] if source_on_the_hub(source) else ""
-    shown = source if on_the_hub else last_name(source)
+    shown = source if source_on_the_hub(source) else last_name(source)
     return [
         EvalResult(
             task_type="text-generation",
             task_name="Persona dialogue",
-            dataset_type=on_the_hub or re.sub(r"[^\w.-]+", "-", shown).strip("-") or "dialogues",
-            dataset_name=shown,
-            dataset_split=source.partition(":")[2] if on_the_hub and ":" in source else None,
+            dataset_type=on_the_hub or "text",  # an id of the Hub or none: a file's name is none
+            dataset_name=f"{shown} (detokenised)" if data.get("detokenised") else shown,
+            dataset_split=source.partition(":")[2] if source_on_the_hub(source) and ":" in source else None,
             dataset_args={key: data[key] for key in ("dialogues", "replies", "fingerprint") if data.get(key)},
-            metric_type=row.metric.key,
+            metric_type=_HUB_METRICS.get(row.metric.key, row.metric.key),
             metric_name=plain(row.metric.name),
             metric_value=round(row.score.value, row.digits),
         )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from personable.publishing.card.text import plain
+from personable.publishing.hub.contents import typed_run
 
 
 def usage(template: str, *, name: str, repo: str | None) -> dict[str, Any]:
@@ -18,7 +20,7 @@ def usage(template: str, *, name: str, repo: str | None) -> dict[str, Any]:
         messages = f'    {{"role": "user", "content": "{persona}\\n\\n{said}"}},'
     else:
         messages = f'    {{"role": "system", "content": "{persona}"}},\n    {{"role": "user", "content": "{said}"}},'
-    quoted = shlex.quote(plain(name))
+    quoted = shlex.quote(typed_run(Path(plain(name))))
     # Where `personable export` writes: into the folder of a run, else into the current one.
     gguf = f"{name.rpartition('/')[2]}-f16.gguf" if repo else f"{name}/{name}-f16.gguf"
     return {

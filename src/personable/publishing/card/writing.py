@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import ModelCard
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
@@ -18,9 +19,10 @@ from personable.errors import BaseNotFound, DataError, PublishError
 from personable.evaluation.report import EVALUATION, read_record
 from personable.publishing.card.body import RunRecords, card_body
 from personable.publishing.card.evaluation import check_evaluation
+from personable.publishing.card.lineage import hub_licence
 from personable.publishing.card.metadata import card_metadata
 from personable.publishing.card.text import plain
-from personable.publishing.hub.contents import CARD
+from personable.publishing.hub.contents import CARD, check_folder
 from personable.training.folder import RECORD
 from personable.training.record import METRICS, read_metrics
 
@@ -32,14 +34,15 @@ _MARK = re.compile(r"<!-- Written by personable card; SHA-256 of the lines above
 def write_card(run: Path, *, repo: str | None = None, licence: str | None = None, overwrite: bool = False) -> Path:
     """Writes README.md in a run, whole or not at all, and returns where.
 
-    repo: the Hub id its weights have or will have. licence: of the weights, in place of the recipe's.
+    repo: the Hub id its weights have or will have. licence: of the weights, in place of the recipe's; by default the
+    one that the card being replaced was given.
     A README.md written by hand, or changed by hand since, is replaced only with `overwrite`.
     Raises BaseNotFound (no run), DataError (a damaged record), PublishError (README.md is not ours; no such Hub id;
     a folder that cannot be written).
     """
     if repo is not None:
-        _check_repo(repo)
-    content = make_card(run, repo=repo, licence=licence)
+        check_repo(repo)
+    content = make_card(run, repo=repo, licence=licence or earlier_licence(run))
     card = run / CARD
     try:
         if not overwrite and card.exists() and not _untouched(card.read_text(encoding="utf-8", errors="replace")):
@@ -72,12 +75,30 @@ def stated_licence(records: RunRecords) -> str | None:
     return stated
 
 
+def earlier_licence(run: Path) -> str | None:
+    """The licence in the card of a run, where nobody changed that card and the recipe does not state the same.
+
+    As the metadata has it. Raises BaseNotFound and DataError like `write_card`.
+    """
+    stated = stated_licence(read_run(run))
+    try:
+        content = (run / CARD).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    if not _untouched(content):
+        return None
+    data = ModelCard(content).data
+    found: str | None = data.license_name or data.license
+    return found if found and (not stated or hub_licence(found) != hub_licence(stated)) else None
+
+
 def read_run(run: Path) -> RunRecords:
     """What a run wrote down about itself. Raises BaseNotFound where it is none, DataError for a damaged file."""
+    check_folder(run)
     if not (run / RECORD).is_file():
         raise BaseNotFound(
-            f"expected a finished run with its {RECORD} in {run}, found "
-            f"{'none there' if run.is_dir() else 'no such folder'}. Next: name a folder that `personable train` wrote."
+            f"expected a finished run with its {RECORD} in {run}, found none there. "
+            "Next: name a folder that `personable train` wrote."
         )
     metrics = run / METRICS
     return RunRecords(
@@ -85,6 +106,7 @@ def read_run(run: Path) -> RunRecords:
         metrics=read_metrics(metrics) if metrics.is_file() else [],
         evaluation=_read_evaluation(run / EVALUATION) if (run / EVALUATION).exists() else None,
         has_picture=(run / PICTURE).is_file(),
+        folder=plain(run.resolve().name),
     )
 
 
@@ -110,7 +132,8 @@ def _read_training(file: Path) -> dict[str, Any]:
     return found
 
 
-def _check_repo(repo: str) -> None:
+def check_repo(repo: str) -> None:
+    """Raises PublishError for what cannot be a Hub id OWNER/NAME."""
     try:
         validate_repo_id(repo)
     except HFValidationError as error:

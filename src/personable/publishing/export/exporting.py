@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from personable import starter
-from personable.base import UNFINISHED, Base, is_local, quiet_transformers
+from personable.base import UNFINISHED, Base, is_local, load_tokenizer, quiet_transformers
 from personable.errors import MissingExtra, RecipeError
 from personable.publishing.export.forms import Form, Quantization
 from personable.publishing.export.merged import load_merged
@@ -25,7 +25,7 @@ from personable.reply.sampling import sampling_defaults
 from personable.training.folder import RECORD
 from personable.training.saving import save_model
 
-MODELFILE = "Modelfile"
+_MODELFILE = ".Modelfile"
 _CARD = "README.md"
 # What says how a run came about; an exported folder keeps it, so that it can be published like the run.
 _RECORDS = re.compile(r"training\.json|metrics\.jsonl|loss\.png|evaluation\.(json|html)|README\.md|LICENSE[\w.-]*")
@@ -66,11 +66,18 @@ def export(
     source = _source(run)
     name = _name(run, source)
     target = Path(out).expanduser() if out else _default_target(source, name, to, quantization)
+    try:
+        if to is Form.GGUF:
+            _check_free(target, overwrite=overwrite)
+        else:
+            _check_replaceable(target, source, overwrite=overwrite)
+    except RecipeError:
+        if source is None:
+            load_tokenizer(run)  # what is not there cannot take the place of anything
+        raise
     if to is Form.GGUF:
-        return _export_gguf(
-            run, target, quantization=quantization, base=base, overwrite=overwrite, name=name, tell=tell
-        )
-    return _export_folder(run, target, source=source, base=base, overwrite=overwrite)
+        return _export_gguf(run, target, quantization=quantization, base=base, name=name, tell=tell)
+    return _export_folder(run, target, source=source, base=base)
 
 
 def _export_gguf(
@@ -79,33 +86,24 @@ def _export_gguf(
     *,
     quantization: Quantization,
     base: str | None,
-    overwrite: bool,
     name: str,
     tell: Callable[[int, int], None],
 ) -> Exported:
     from personable.publishing.export.gguf_file import write_gguf  # needs the extra
 
-    if file.suffix != ".gguf":
-        raise RecipeError(f"expected the name of a .gguf file to write, found {file}. Next: --out {file}.gguf")
-    modelfile = file.with_name(MODELFILE)
-    for taken in (file, modelfile):
-        if taken.is_dir() or (taken.exists() and not overwrite):
-            raise RecipeError(f"expected no {taken} yet, found one. Next: --overwrite, or another --out.")
+    modelfile = file.with_suffix(_MODELFILE)
     model = load_merged(run, base=base)
     with _staging(file) as folder:
         staged = folder / file.name
         write_gguf(model, staged, quantization=quantization, name=name, licence=_licence(_source(run)), tell=tell)
-        (folder / MODELFILE).write_text(write_modelfile(model, file.name), encoding="utf-8")
+        (folder / modelfile.name).write_text(write_modelfile(model, file.name), encoding="utf-8")
         _put_on_disk(folder)
         staged.replace(file)
-        (folder / MODELFILE).replace(modelfile)
+        (folder / modelfile.name).replace(modelfile)
     return Exported(file, modelfile, file.stat().st_size)
 
 
-def _export_folder(
-    run: str | Path, folder: Path, *, source: Path | None, base: str | None, overwrite: bool
-) -> Exported:
-    _check_replaceable(folder, source, overwrite=overwrite)
+def _export_folder(run: str | Path, folder: Path, *, source: Path | None, base: str | None) -> Exported:
     model = load_merged(run, base=base)
     with _staging(folder) as staging:
         staged, old = staging / "new", staging / "old"
@@ -130,6 +128,14 @@ def _put_in_place(staged: Path, folder: Path, old: Path) -> None:
     finally:
         if old.exists() and not folder.exists():
             old.replace(folder)
+
+
+def _check_free(file: Path, *, overwrite: bool) -> None:
+    if file.suffix != ".gguf":
+        raise RecipeError(f"expected the name of a .gguf file to write, found {file}. Next: --out {file}.gguf")
+    for taken in (file, file.with_suffix(_MODELFILE)):
+        if taken.is_dir() or (taken.exists() and not overwrite):
+            raise RecipeError(f"expected no {taken} yet, found one. Next: --overwrite, or another --out.")
 
 
 def _check_replaceable(folder: Path, source: Path | None, *, overwrite: bool) -> None:

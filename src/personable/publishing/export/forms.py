@@ -9,7 +9,7 @@ class Form(StrEnum):
     """What an export is."""
 
     GGUF = "gguf"
-    """One file for llama.cpp, Ollama and LM Studio, and an Ollama Modelfile beside it."""
+    """One file for llama.cpp, Ollama and LM Studio, NAME.gguf, and NAME.Modelfile for Ollama beside it."""
     SAFETENSORS = "safetensors"
     """A plain model folder for transformers, vLLM, SGLang."""
 

@@ -38,7 +38,7 @@ def write_modelfile(base: Base, gguf_name: str) -> str:
     ends = sorted(turn_end_ids(base.tokenizer))
     stops = [base.tokenizer.convert_ids_to_tokens(end) for end in ends]
     lines = [
-        "# ollama create NAME -f Modelfile, then: ollama run NAME",
+        f"# ollama create NAME -f {gguf_name.removesuffix('.gguf')}.Modelfile, then: ollama run NAME",
         f"FROM ./{gguf_name}",
         "",
         *_template_lines(base.tokenizer),

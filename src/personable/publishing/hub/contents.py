@@ -27,7 +27,7 @@ _BELONGS = re.compile(
     r"|tokenizer\.json|tokenizer_config\.json|vocab\.(json|txt)|merges\.txt|special_tokens_map\.json"
     r"|added_tokens\.json|spiece\.model|tokenizer\.model"
     r"|README\.md|LICENSE[\w.-]*|training\.json|recipe\.yaml|metrics\.jsonl|loss\.png|evaluation\.(json|html)"
-    r"|[\w.-]+\.gguf|Modelfile"
+    r"|[\w.-]+\.gguf|([\w.-]+\.)?Modelfile"
 )
 # Our own records of a run; they name folders of the machine that wrote them.
 _RECORDS = (RECORD, "recipe.yaml", "evaluation.json")
@@ -75,11 +75,7 @@ class Contents:
 
 def published_contents(run: Path) -> Contents:
     """What of the run is published, by name. Raises BaseNotFound where there is no folder."""
-    if not run.is_dir():
-        raise BaseNotFound(
-            f"expected a run folder, found {'a file' if run.exists() else 'nothing'} at {run}. "
-            "Next: name a folder that `personable train` wrote."
-        )
+    check_folder(run)
     entries = sorted(run.iterdir(), key=lambda entry: entry.name)
     chosen = [entry for entry in entries if entry.is_file() and _BELONGS.fullmatch(entry.name)]
     rest = [entry for entry in entries if entry not in chosen]
@@ -87,6 +83,22 @@ def published_contents(run: Path) -> Contents:
         tuple(PublishedFile(entry.name, _shortened(entry)) for entry in chosen),
         tuple(f"{entry.name}/" if entry.is_dir() else entry.name for entry in rest),
     )
+
+
+def check_folder(run: Path) -> None:
+    """Raises BaseNotFound where there is no folder; `starter` is a folder here, not the bundled model."""
+    if run.is_dir():
+        return
+    bundled = " The model bundled with Personable, which other commands call so, has a card of its own."
+    raise BaseNotFound(
+        f"expected a run folder, found {'a file' if run.exists() else 'no such folder'} at {typed_run(run)}."
+        f"{bundled if str(run) == 'starter' else ''} Next: name a folder that `personable train` wrote."
+    )
+
+
+def typed_run(run: Path) -> str:
+    """How a run folder is typed in a command; `starter` alone would be the bundled model."""
+    return "./starter" if str(run) == "starter" else str(run)
 
 
 def is_finished(run: Path) -> bool:

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from personable.errors import PublishError
-from personable.publishing.hub.contents import PublishedFile, is_finished
+from personable.publishing.hub.contents import PublishedFile, check_folder, is_finished
 from personable.publishing.hub.publishing import Upload, check_repo_id
 
 TEMPLATES = Path(__file__).parent / "space_files"
@@ -26,9 +26,10 @@ transformers=={transformers}
 def prepare_space(run: Path, repo_id: str) -> Upload:
     """The Space owner/name for the weights that are, or will be, published as the model owner/name.
 
-    Raises PublishError for a run that is not finished or a name that cannot be.
+    Raises BaseNotFound (no folder), PublishError for a run that is not finished or a name that cannot be.
     """
     check_repo_id(repo_id)
+    check_folder(run)
     if not is_finished(run):
         raise PublishError(
             f"expected a finished run, found none in {run}. Next: name a folder that `personable train` wrote."
