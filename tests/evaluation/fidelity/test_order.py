@@ -102,7 +102,9 @@ def test_the_limit_is_kept_and_progress_told(engine):
         engine, dialogues, seed=0, permutations=2, limit=3, on_progress=lambda *each: told.append(each)
     )
     assert group.measured[0].count == 3
-    assert group.measured[0].tally.sums.shape == (3, 2)
+    rows = group.measured[0].tally.sums
+    assert rows.shape == (5, 2), "one for each dialogue, read or not"
+    assert rows[:, 1].sum() == 3
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
