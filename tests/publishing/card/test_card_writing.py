@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 import typer
-from click.testing import Result
 from huggingface_hub import ModelCard
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from personable import starter
 from personable.cli.card import card as card_command
