@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+import gc
 import json
-from pathlib import gc
+from pathlib import Path
 
-import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +25,7 @@ HELLO_LINE = (
 )
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _no_garbage_collected_in_deep_recursion():
     """Some records here are nested to the limit, where what other tests left cannot be reported on."""
     gc.disable()
