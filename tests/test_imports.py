@@ -12,7 +12,7 @@ import personable
 
 PACKAGE = Path(personable.__file__).parent
 ORDER = (
-    *("dialogue", "errors", "starter", "corpus", "encoding", "shards", "smollm2", "pre_tokenizers", "base"),
+    *("dialogue", "errors", "files", "starter", "corpus", "encoding", "shards", "smollm2", "pre_tokenizers", "base"),
     *("provenance", "training", "reply", "evaluation", "publishing", "chat", "demo", "cli"),
 )
 WITHOUT_TORCH = ("dialogue", "errors", "starter", "corpus")

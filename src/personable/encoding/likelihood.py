@@ -39,7 +39,7 @@ def reply_nats(model: Any, batch: dict[str, Tensor]) -> Tensor:
     def nats_as_logits(head: _Head, hidden: Tensor) -> Tensor:
         hidden = hidden[:, :-1][learnt]
         if plain:
-            return _ChunkedCrossEntropy.apply(hidden, head.weight, targets, torch.is_grad_enabled())  # type: ignore[no-any-return, no-untyped-call]
+            return _ChunkedCrossEntropy.apply(hidden, head.weight, targets, torch.is_grad_enabled())  # type: ignore[no-any-return, no-untyped-call]  # torch leaves apply untyped
         return head(hidden.unsqueeze(0))
 
     # A cache object would make transformers skip the masks built from position ids; nothing here needs one.
@@ -105,7 +105,7 @@ class _Head:
 
     @property
     def weight(self) -> Tensor:
-        return self.module.weight  # type: ignore[return-value]
+        return self.module.weight  # type: ignore[return-value]  # a module may hold anything under a name
 
 
 def _has_plain_head(model: Any) -> bool:

@@ -36,6 +36,7 @@ from typing import Any
 from personable.dialogue import Persona, Turn
 from personable.errors import DataError
 from personable.evaluation.metric import Metric, Score
+from personable.files import write_whole
 
 EVALUATION = "evaluation.json"
 FORMAT = 1
@@ -96,12 +97,7 @@ class Report:
 
     def write(self, folder: Path) -> Path:
         """Writes evaluation.json, whole or not at all, and returns where."""
-        file = folder / EVALUATION
-        new = file.with_name(f"{EVALUATION}.new")
-        text = json.dumps(self.record(), ensure_ascii=False, indent=2) + "\n"
-        new.write_bytes(text.encode("utf-8", "replace"))  # a server may send half a character
-        new.replace(file)
-        return file
+        return write_whole(folder / EVALUATION, json.dumps(self.record(), ensure_ascii=False, indent=2) + "\n")
 
 
 def read_record(file: Path) -> dict[str, Any]:

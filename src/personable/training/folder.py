@@ -16,6 +16,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from personable.base import UNFINISHED
 from personable.errors import DataError, RecipeError
+from personable.files import write_whole
 from personable.training.recipe import Recipe, read_recipe, write_recipe
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-class Manifest(TrainerCallback):  # type: ignore[misc]
+class Manifest(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
     """Writes down what a checkpoint consists of, so that a damaged one is found out before it is used."""
 
     def on_save(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
@@ -141,7 +142,7 @@ def start_run(recipe: Recipe, data: list[str], checkpoint: Path | None) -> None:
         marker["resumed_at_steps"] = [*marker["resumed_at_steps"], step_of(checkpoint)]
     try:
         run.mkdir(parents=True, exist_ok=True)
-        _write_whole(run / UNFINISHED, json.dumps(marker, indent=2) + "\n")
+        write_whole(run / UNFINISHED, json.dumps(marker, indent=2) + "\n")
         for leftover in () if checkpoint else tuple(run.iterdir()):
             if leftover.name != UNFINISHED:
                 shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
@@ -165,10 +166,3 @@ def read_marker(run: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return marker
-
-
-def _write_whole(file: Path, text: str) -> None:
-    """Writes a file so that at any moment either the old or the new content is there."""
-    new = file.with_name(f"{file.name}.new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(file)

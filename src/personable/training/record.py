@@ -79,7 +79,7 @@ def not_finite(found: str) -> TrainingStopped:
     )
 
 
-class ProgressScreen(TrainerCallback):  # type: ignore[misc]
+class ProgressScreen(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
     """A bar with loss, speed and time left on a terminal; elsewhere a line for each logged value. On stderr."""
 
     def __init__(self) -> None:

@@ -207,12 +207,12 @@ def test_null_is_no_number(record, tmp_path) -> None:
 def test_a_page_is_whole_or_as_it_was(record, tmp_path, monkeypatch) -> None:
     before = write_page(record, tmp_path).read_bytes()
 
-    def full(self, text, encoding):
-        with self.open("w", encoding=encoding) as file:
-            file.write(text[:100])
+    def full(self, content):
+        with self.open("wb") as file:
+            file.write(content[:100])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
         write_page(record | {"seed": 1}, tmp_path)
     assert (tmp_path / "evaluation.html").read_bytes() == before

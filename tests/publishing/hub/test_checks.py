@@ -276,7 +276,7 @@ def test_the_record_is_what_training_writes() -> None:
         ("a.yaml", "a: " + "sk-" + "a1B2" * 8, ["key"]),
         ("a.yaml", "a: task-" + "a1B2" * 8 + "\nb: hf_hub_download", []),
         ("a.html", "-----BEGIN OPENSSH " + "PRIVATE KEY-----", ["key"]),
-        ("a.jsonl", '{"a": 1}\n{"b": "/root/x"}\n', ["local path"]),
+        ("a.jsonl", '{"a": 1}\n{"b": "/home/ada/x"}\n', ["local path"]),
     ],
 )
 def test_disclosures(name: str, text: str, kinds: list[str]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from personable.dialogue import Dialogue, Persona, Speaker
 from personable.evaluation.engine import Engine, OnProgress, no_progress
 from personable.evaluation.fidelity.content_words import affirmed_stems, says, stems
-from personable.evaluation.fidelity.fact_questions import Probe, Question, probes_of
+from personable.evaluation.fidelity.fact_questions import Probe, Question, is_covered, probes_of
 from personable.evaluation.metric import Better, Group, Measured, Metric, NotMeasured, Tally, ratio
 from personable.reply import Sampling
 
@@ -35,14 +35,12 @@ def fact_recall(
     Details: how many facts there are, have a question and were asked about; results by kind; examples.
     """
     unique = list(dict.fromkeys(personas))
-    probes = [probe for persona in unique for probe in probes_of(persona)]
-    asked = sampled(probes, limit, seed=seed)
-    questions = [question for probe in asked for question in probe.questions[:WORDINGS]][:limit]
+    questions = fact_questions(unique, seed=seed, limit=limit)
     coverage: dict[str, object] = {
         "personas": len(unique),
         "facts": sum(len(persona.facts) for persona in unique),
-        "facts_with_a_question": _covered(unique),
-        "facts_asked_about": len(asked),
+        "facts_with_a_question": sum(is_covered(fact) for persona in unique for fact in persona.facts),
+        "facts_asked_about": len({(question.persona, question.fact) for question in questions}),
         "questions": len(questions),
     }
     if not questions:
@@ -114,10 +112,6 @@ def sampled(probes: Sequence[Probe], limit: int, *, seed: int) -> list[Probe]:
 def _is_right(question: Question, reply: str) -> bool:
     said = frozenset(stems(reply)) if question.may_deny else affirmed_stems(reply)
     return any(says(said, answer) for answer in question.answers)
-
-
-def _covered(personas: Sequence[Persona]) -> int:
-    return sum(any(probes_of(Persona((fact,)))) for persona in personas for fact in persona.facts)
 
 
 def _every_wording(questions: Sequence[Question], right: Sequence[bool]) -> Measured:

@@ -18,6 +18,7 @@ from personable.evaluation.page.headline import highlights
 from personable.evaluation.page.outline import Node, label, outline
 from personable.evaluation.page.plots import baseline_panels, chance_panels
 from personable.evaluation.page.score_rows import definitions, score_rows, short_name
+from personable.files import write_whole
 
 PAGE = "evaluation.html"
 COMPARISON = "comparison.html"
@@ -60,7 +61,7 @@ def write_page(
         "settings": _settings(record),
     }
     page["contents"] = _contents(page)
-    return _write_whole(folder / PAGE, _environment().get_template("page.html.jinja").render(page))
+    return write_whole(folder / PAGE, _environment().get_template("page.html.jinja").render(page))
 
 
 def write_comparison(
@@ -75,7 +76,7 @@ def write_comparison(
     text = template.render(
         names=names, subject=subject_lines(first)[:1], summary=summary(*names, compared), compared=compared
     )
-    return _write_whole(folder / COMPARISON, text)
+    return write_whole(folder / COMPARISON, text)
 
 
 def name_of(record: Mapping[str, Any]) -> str:
@@ -211,11 +212,3 @@ def _settings(record: Mapping[str, Any]) -> dict[str, Node]:
 def _unwrapped(part: str, found: Any) -> Any:
     """What a part found, without a second wrapping by its own name."""
     return found[part] if isinstance(found, Mapping) and set(found) == {part} else found
-
-
-def _write_whole(file: Path, text: str) -> Path:
-    """Writes a file so that at any moment either the old or the new content is there."""
-    new = file.with_name(f"{file.name}.new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(file)
-    return file

@@ -17,6 +17,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from personable.errors import BaseNotFound, DataError, PublishError
 from personable.evaluation.report import EVALUATION, read_record
+from personable.files import write_whole
 from personable.publishing.card.body import RunRecords, card_body
 from personable.publishing.card.evaluation import check_evaluation
 from personable.publishing.card.lineage import hub_licence
@@ -50,9 +51,7 @@ def write_card(run: Path, *, repo: str | None = None, licence: str | None = None
                 f"expected no {CARD} in {run}, or one as `personable card` left it, found one that somebody wrote or "
                 "changed. Next: keep a copy of it, then --overwrite."
             )
-        new = card.with_name(f"{CARD}.new")
-        new.write_text(content, encoding="utf-8", newline="\n")
-        new.replace(card)
+        write_whole(card, content)
     except OSError as error:
         raise PublishError(f"expected to be able to write {card}, found: {error.strerror}.") from error
     return card
