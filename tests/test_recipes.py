@@ -8,8 +8,8 @@ import pytest
 
 from personable.base import HUB_ID
 from personable.corpus.hub import is_hub_id
+from personable.training.arguments import training_arguments
 from personable.training.recipe import read_recipe
-from personable.training.run import _training_arguments
 
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.yaml"))
 FLAGSHIPS = ("dialogpt-medium", "dialogpt-medium-lora", "persona-based-chat")
@@ -28,7 +28,7 @@ def test_the_flagships_are_there() -> None:
 @each_recipe
 def test_transformers_accepts_what_a_recipe_asks_for(path: Path, tmp_path) -> None:
     recipe = read_recipe(path, changes={"run": str(tmp_path / "run")})
-    arguments = _training_arguments(recipe)
+    arguments = training_arguments(recipe)
     asked = recipe.training
     assert asked["learning_rate"] == arguments.learning_rate
     assert {key: getattr(arguments, key) for key in asked if isinstance(asked[key], int)} == {

@@ -9,8 +9,8 @@ import pytest
 
 from personable.errors import RecipeError
 from personable.training import make_recipe, read_recipe
+from personable.training.arguments import use_one_gpu
 from personable.training.recipe import TRAINING_RESERVED, parse_changes, write_recipe
-from personable.training.run import _use_one_gpu
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
@@ -142,6 +142,6 @@ def test_several_gpus_in_one_process_are_left_to_torchrun(caplog) -> None:
         n_gpu = property(lambda self: self._n_gpu)
 
     arguments: Any = FourGpus()
-    _use_one_gpu(arguments)
+    use_one_gpu(arguments)
     assert arguments.n_gpu == 1
     assert "torchrun --nproc-per-node 4" in caplog.text

@@ -13,8 +13,7 @@ import pytest
 from personable.base import UNFINISHED, load_base
 from personable.corpus import write_dialogues
 from personable.errors import BaseNotFound, DataError, RecipeError
-from personable.training import run as training_run
-from personable.training import train
+from personable.training import finishing, train
 from personable.training.record import MetricsFile
 from tests.training.small import TRAIN, record_of, rows, same_weights, small_recipe
 
@@ -131,8 +130,8 @@ def test_a_checkpoint_killed_before_its_manifest_is_whole(base, data, tmp_path) 
 @pytest.mark.parametrize(
     ("module", "name", "finished"),
     [
-        (training_run, "draw_loss", False),
-        (training_run, "save_model", False),
+        (finishing, "draw_loss", False),
+        (finishing, "save_model", False),
         (os, "fsync", False),
         (Path, "replace", False),
         (Path, "rmdir", False),

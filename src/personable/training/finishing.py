@@ -1,0 +1,109 @@
+"""A trained model and the record of how it came about -> a finished run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from personable.base import UNFINISHED, Base
+from personable.corpus import fingerprint
+from personable.dialogue import Dialogue
+from personable.provenance import hardware, peak_memory_bytes, versions
+from personable.training.data import Layout
+from personable.training.folder import CHECKPOINTS, RECORD, read_marker
+from personable.training.parts import Parts
+from personable.training.plot import draw_loss
+from personable.training.recipe import Recipe
+from personable.training.record import METRICS, not_finite, read_metrics
+from personable.training.saving import save_model
+from personable.training.trainer import ReplyTrainer
+
+
+def kept_step(trainer: ReplyTrainer) -> int:
+    """The optimiser step whose weights the trainer holds now that it has ended."""
+    best = trainer.state.best_model_checkpoint
+    if trainer.args.load_best_model_at_end and best:
+        return int(Path(best).name.rpartition("-")[2])
+    return int(trainer.state.global_step)
+
+
+def evaluated(run: Path, step: int) -> float | None:
+    """Validation reply perplexity at a step; None where it was not measured then."""
+    rows = read_metrics(run / METRICS) if (run / METRICS).exists() else []
+    return next(
+        (row["eval_reply_perplexity"] for row in rows if row["step"] == step and "eval_reply_perplexity" in row), None
+    )
+
+
+def finish(
+    trainer: ReplyTrainer,
+    base: Base,
+    recipe: Recipe,
+    dialogues: Parts,
+    layout: Layout,
+    *,
+    kept_step: int,
+    seconds: float,
+) -> None:
+    """Writes the model folder. Until the marker goes the run can be resumed, from then on it is finished."""
+    run, state = recipe.run, trainer.state
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if recipe.lora:
+        model = model.merge_and_unload()
+    if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
+        raise not_finite(f"weights that are no numbers after step {state.global_step}")
+    metrics = read_metrics(run / METRICS)
+    base_name = Path(base.spec).name if Path(base.spec).is_absolute() else base.spec  # others will see the picture
+    draw_loss(metrics, run / "loss.png", title=f"{run.name}: {base_name} fine-tuned", kept_step=kept_step)
+    staging = run / ".writing"
+    if staging.exists():
+        shutil.rmtree(staging)
+    save_model(
+        model, base.tokenizer, staging, generation=recipe.generation.model_dump(), context_tokens=base.context_tokens
+    )
+    marker = read_marker(run)
+    record = {
+        "recipe": recipe.model_dump(mode="json"),
+        "training_arguments": {key: value for key, value in trainer.args.to_dict().items() if value is not None},
+        "chat_template": base.tokenizer.chat_template,
+        "context_tokens": layout.budget.context_tokens,
+        "data": {
+            "train": described(recipe.data.train, dialogues.train),
+            "validation": described(recipe.data.validation, dialogues.validation),
+        },
+        "steps": state.global_step,
+        "epochs": state.epoch,
+        "learnt_tokens": state.num_input_tokens_seen,
+        "kept": {"step": kept_step, "validation_reply_perplexity": evaluated(run, kept_step)},
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "started": marker.get("started"),
+        "resumed_at_steps": marker.get("resumed_at_steps", []),
+        "duration_seconds": round(seconds, 1),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+    (staging / RECORD).write_text(
+        json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8"
+    )
+    for file in staging.iterdir():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())  # on the disk before the marker goes
+    for file in sorted(staging.iterdir(), key=lambda file: file.name == "config.json"):
+        file.replace(run / file.name)
+    staging.rmdir()
+    (run / UNFINISHED).unlink()
+    shutil.rmtree(run / CHECKPOINTS, ignore_errors=True)
+
+
+def described(sources: Sequence[str], dialogues: Sequence[Dialogue]) -> dict[str, Any]:
+    return {
+        "sources": list(sources) or ["held out of the training data"],
+        "fingerprint": fingerprint(dialogues),
+        "dialogues": len(dialogues),
+        "replies": sum(len(dialogue.replies) for dialogue in dialogues),
+    }
