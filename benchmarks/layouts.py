@@ -32,7 +32,8 @@ from personable.encoding.batches import Collator, pad_id_of
 from personable.encoding.likelihood import Surprise, reply_nats, reply_surprise
 from personable.encoding.template import GPT2_TEMPLATE
 from personable.training.adapting import prepare
-from personable.training.data import DialogueDataset, Layout
+from personable.training.data import DialogueDataset
+from personable.training.layout import Layout
 from personable.training.recipe import LoraSettings, make_recipe
 
 HEAD = (

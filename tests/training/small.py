@@ -15,7 +15,8 @@ from personable.encoding import Budget
 from personable.encoding.batches import Collator, pad_id_of
 from personable.encoding.likelihood import reply_surprise
 from personable.training import Recipe, make_recipe
-from personable.training.data import DialogueDataset, Layout
+from personable.training.data import DialogueDataset
+from personable.training.layout import Layout
 
 FACTS = ["i am ada.", "i keep bees.", "i have a dog.", "the sea is calm.", "i teach italian."]
 SAID = [

@@ -10,7 +10,8 @@ import pytest
 
 from personable.dialogue import Dialogue, Persona, Speaker
 from personable.encoding import Budget, encode_dialogue
-from personable.training.data import DialogueDataset, EpochOrder, Layout
+from personable.training.data import DialogueDataset, EpochOrder
+from personable.training.layout import Layout
 from tests.tiny import random_dialogue, tiny_tokenizer
 from tests.training.small import TRAIN, spoken
 

@@ -12,7 +12,8 @@ from personable.encoding import Budget
 from personable.encoding.batches import Collator, pad_id_of
 from personable.encoding.likelihood import reply_surprise
 from personable.training import train
-from personable.training.data import DialogueDataset, EpochOrder, Layout
+from personable.training.data import DialogueDataset, EpochOrder
+from personable.training.layout import Layout
 from tests.training.small import TRAIN, measured, record_of, rows, same_weights, small_recipe, weights_of
 
 

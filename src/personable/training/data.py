@@ -5,32 +5,19 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch.utils.data import Dataset, Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from personable.dialogue import Dialogue, Speaker
-from personable.encoding import Budget, EncodedDialogue, encode_dialogue
+from personable.encoding import EncodedDialogue
 from personable.encoding.layout import cuts_not_logged
 from personable.errors import EncodingError
+from personable.training.layout import Layout
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How dialogues are laid out for one run."""
-
-    tokenizer: Any
-    budget: Budget
-    learn_partner: bool = False
-
-    def encode(self, dialogue: Dialogue) -> EncodedDialogue:
-        """See `encode_dialogue`."""
-        return encode_dialogue(dialogue, self.tokenizer, self.budget, learn_partner=self.learn_partner)
 
 
 class DialogueDataset(Dataset[EncodedDialogue]):

@@ -13,8 +13,8 @@ from personable.base import UNFINISHED, Base
 from personable.corpus import fingerprint
 from personable.dialogue import Dialogue
 from personable.provenance import hardware, peak_memory_bytes, versions
-from personable.training.data import Layout
 from personable.training.folder import CHECKPOINTS, RECORD, read_marker
+from personable.training.layout import Layout
 from personable.training.parts import Parts
 from personable.training.plot import draw_loss
 from personable.training.recipe import Recipe

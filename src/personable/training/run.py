@@ -27,9 +27,10 @@ from personable.encoding.batches import Collator, pad_id_of
 from personable.errors import DataError
 from personable.training.adapting import prepare
 from personable.training.arguments import training_arguments
-from personable.training.data import DialogueDataset, Layout
+from personable.training.data import DialogueDataset
 from personable.training.finishing import evaluated, finish, kept_step
 from personable.training.folder import Manifest, open_run, start_run, step_of
+from personable.training.layout import Layout
 from personable.training.parts import read_parts
 from personable.training.recipe import Learn, Recipe
 from personable.training.record import (
