@@ -4,9 +4,10 @@
 #   ARGS='...'                   passed on: make demo ARGS=--no-chat, make test ARGS='-k recipes'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format contracts setup clean
+.PHONY: help demo test check format contracts bench-peers setup clean
 
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTHON ?= python3.11 python3.12 python3.13 python3.14 python3 python
@@ -16,13 +17,14 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 help:
-	@echo 'make demo       fine-tune a small model on bundled persona dialogues, compare before and after, talk with it'
-	@echo 'make test       run the tests'
-	@echo 'make check      check formatting, lint and types'
-	@echo 'make format     put the code in order'
-	@echo 'make contracts  build llama.cpp and vLLM, each in its own environment, and see whether they answer as we do'
-	@echo 'make setup      only set up .venv, which every other target does by itself'
-	@echo 'make clean      remove .venv and caches; runs/ stays'
+	@echo 'make demo         fine-tune a small model on bundled persona dialogues, compare before and after, talk with it'
+	@echo 'make test         run the tests'
+	@echo 'make check        check formatting, lint and types'
+	@echo 'make format       put the code in order'
+	@echo 'make contracts    build llama.cpp and vLLM, each in its own environment, and see whether they answer as we do'
+	@echo 'make bench-peers  set up .venv-peers with TRL, for the benchmarks that compare with it'
+	@echo 'make setup        only set up .venv, which every other target does by itself'
+	@echo 'make clean        remove .venv and caches; runs/ stays'
 
 demo: $(READY)
 	@$(BIN)/personable demo $(ARGS)
@@ -42,7 +44,19 @@ format: $(READY)
 contracts: $(READY)
 	@$(BIN)/python -m tools.contracts.check $(ARGS)
 
+bench-peers: $(PEERS)/.ready
+
 setup: $(READY)
+
+# Apart from .venv, as nobody needs TRL to use Personable; torch and all else at the same versions as there.
+$(PEERS)/.ready: $(READY) benchmarks/peers.txt
+	@echo 'setting up $(PEERS): the first time, downloading torch takes some minutes' >&2
+	@$(BIN)/python -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt pip
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt $(TORCH)
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
+		--build-constraint constraints.txt $(TORCH) --editable '.[lora,gguf]' --requirement benchmarks/peers.txt
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

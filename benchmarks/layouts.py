@@ -32,8 +32,8 @@ from personable.encoding.batches import Collator, pad_id_of
 from personable.encoding.likelihood import Surprise, reply_nats, reply_surprise
 from personable.encoding.template import GPT2_TEMPLATE
 from personable.training.adapting import prepare
-from personable.training.data import DialogueDataset
 from personable.training.layout import Layout
+from personable.training.prepared import prepared_of
 from personable.training.recipe import LoraSettings, make_recipe
 
 HEAD = (
@@ -93,10 +93,10 @@ def fine_tuned(spec: str, template: str, dialogues: list[Dialogue], *, learning_
     model = prepare(base.model, recipe).train()
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=0.0)
-    dataset = DialogueDataset(dialogues, Layout(base.tokenizer, BUDGET), shuffle_persona_seed=seed)
+    prepared = prepared_of(dialogues, Layout(base.tokenizer, BUDGET))
     collate = Collator(pad_id_of(base.tokenizer))
-    for start in range(0, len(dataset), 2):
-        batch = collate([dataset[place] for place in range(start, min(start + 2, len(dataset)))])
+    for start in range(0, len(prepared), 2):
+        batch = collate([prepared.encoded(place) for place in range(start, min(start + 2, len(prepared)))])
         reply_nats(model, batch).mean().backward()
         optimizer.step()
         optimizer.zero_grad()

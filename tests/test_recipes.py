@@ -56,9 +56,9 @@ def test_a_flagship_names_its_command_and_places_that_the_hub_can_have(path: Pat
 
 
 @pytest.mark.parametrize("path", flagships(), ids=lambda path: path.stem)
-def test_a_flagship_takes_32_dialogues_to_a_step(path: Path) -> None:
+def test_a_flagship_takes_8_rows_to_a_step(path: Path) -> None:
     training = read_recipe(path).training
-    assert training["per_device_train_batch_size"] * training["gradient_accumulation_steps"] == 32
+    assert training["per_device_train_batch_size"] * training["gradient_accumulation_steps"] == 8
 
 
 def test_only_the_lora_recipe_adapts() -> None:

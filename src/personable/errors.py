@@ -13,7 +13,10 @@
     ├── PublishError            a run that may not be published, or that the Hub did not take
     └── MissingExtra            an optional dependency that is not installed
 
-Exit codes are the command line's affair: any PersonableError ends a command with 1.
+    KeyboardInterrupt
+    └── Interrupted             a signal that ended training; carries which
+
+Exit codes are the command line's affair: any PersonableError ends a command with 1, Interrupted with 128 + the signal.
 """
 
 from __future__ import annotations
@@ -59,6 +62,14 @@ class ChatError(PersonableError):
 
 class TrainingStopped(PersonableError):
     """Training that ended without a finished run."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended training; the text says what is saved and how to go on."""
+
+    def __init__(self, signum: int, message: str) -> None:
+        self.signum = signum
+        super().__init__(message)
 
 
 class ServerError(PersonableError):

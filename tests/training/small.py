@@ -15,8 +15,8 @@ from personable.encoding import Budget
 from personable.encoding.batches import Collator, pad_id_of
 from personable.encoding.likelihood import reply_surprise
 from personable.training import Recipe, make_recipe
-from personable.training.data import DialogueDataset
 from personable.training.layout import Layout
+from personable.training.prepared import prepared_of
 
 FACTS = ["i am ada.", "i keep bees.", "i have a dog.", "the sea is calm.", "i teach italian."]
 SAID = [
@@ -51,7 +51,7 @@ def write_data(folder: Path) -> Path:
 
 
 def settings(base: Path, data: Path, run: Path, **training: Any) -> dict[str, Any]:
-    """What a recipe file would say: two dialogues a step, four steps an epoch, evaluated and saved every two steps."""
+    """What a recipe file would say: rows of two dialogues, four steps an epoch, evaluated and saved every two steps."""
     every_two = {"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2}
     return {
         "base": str(base),
@@ -59,9 +59,10 @@ def settings(base: Path, data: Path, run: Path, **training: Any) -> dict[str, An
         "data": {"train": str(data / "train.jsonl"), "validation": str(data / "validation.jsonl")},
         "training": {
             "max_steps": 4,
-            "per_device_train_batch_size": 2,
+            "per_device_train_batch_size": 1,
             "learning_rate": 1e-2,
             "logging_steps": 1,
+            "bf16": False,  # on by default where the processor computes it; results here are compared bit by bit
             **every_two,
             **training,
         },
@@ -101,6 +102,6 @@ def measured(run: Path, data: Path) -> float:
     """Validation reply perplexity of a run's weights, by the evaluation code, one dialogue at a time."""
     base = load_base(run, device="cpu")
     dialogues = read_dialogues(data / "validation.jsonl").dialogues
-    dataset = DialogueDataset(dialogues, Layout(base.tokenizer, Budget(base.context_tokens, 64)))
+    prepared = prepared_of(dialogues, Layout(base.tokenizer, Budget(base.context_tokens, 64)))
     collate = Collator(pad_id_of(base.tokenizer))
-    return reply_surprise(base.model, [collate([dataset[place]]) for place in range(len(dataset))]).perplexity
+    return reply_surprise(base.model, [collate([prepared.encoded(place)]) for place in range(len(prepared))]).perplexity

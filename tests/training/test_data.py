@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections import Counter
 
@@ -10,8 +9,10 @@ import pytest
 
 from personable.dialogue import Dialogue, Persona, Speaker
 from personable.encoding import Budget, encode_dialogue
-from personable.training.data import DialogueDataset, EpochOrder
+from personable.training.data import Draw, RowDataset, RowOrder
 from personable.training.layout import Layout
+from personable.training.prepared import prepared_of
+from personable.training.rows import plan_rows
 from tests.tiny import random_dialogue, tiny_tokenizer
 from tests.training.small import TRAIN, spoken
 
@@ -20,17 +21,31 @@ def layout(context_tokens: int = 256, *, learn_partner: bool = False) -> Layout:
     return Layout(tiny_tokenizer(), Budget(context_tokens, context_tokens // 4), learn_partner)
 
 
-def drawn(dataset: DialogueDataset, epoch: int) -> list[tuple[int, ...]]:
-    dataset.set_epoch(epoch)
-    return [dataset[place].input_ids for place in range(len(dataset))]
+def rows_of(
+    dialogues: list[Dialogue], *, context_tokens: int = 256, seed: int = 3, shuffle_persona: bool = True
+) -> RowDataset:
+    how = layout(context_tokens)
+    prepared = prepared_of(dialogues, how)
+    plan = plan_rows(prepared.lengths, context_tokens, packed=True)
+    return RowDataset(prepared, plan, how, seed=seed, shuffle_persona=shuffle_persona)
+
+
+def drawn(dataset: RowDataset, epoch: int) -> dict[int, tuple[int, ...]]:
+    """The ids of each dialogue, by its index."""
+    found = {}
+    for row in range(len(dataset)):
+        indices = dataset.plan.row(row, seed=dataset.seed, epoch=epoch).tolist()
+        for index, encoded in zip(indices, dataset[Draw(epoch, row)], strict=True):
+            found[index] = encoded.input_ids
+    return dict(sorted(found.items()))
 
 
 def test_persona_order_differs_between_epochs_and_keeps_every_fact() -> None:
-    dataset = DialogueDataset(TRAIN, layout(), shuffle_persona_seed=3)
+    dataset = rows_of(TRAIN)
     first, second = drawn(dataset, 0), drawn(dataset, 1)
-    assert sum(one != other for one, other in zip(first, second, strict=True)) >= len(TRAIN) - 2
+    assert sum(first[index] != second[index] for index in range(len(TRAIN))) >= len(TRAIN) - 2
     tokenizer = dataset.layout.tokenizer
-    for ids, dialogue in zip(second, TRAIN, strict=True):
+    for ids, dialogue in zip(second.values(), TRAIN, strict=True):
         text = tokenizer.decode(ids)
         head, _, talk = text.partition("<|endoftext|>")
         assert sorted(line.strip() for line in head.splitlines()) == sorted(dialogue.persona.facts)
@@ -39,38 +54,38 @@ def test_persona_order_differs_between_epochs_and_keeps_every_fact() -> None:
 
 
 def test_equal_seeds_give_equal_orders_of_facts() -> None:
-    one, same, other = (DialogueDataset(TRAIN, layout(), shuffle_persona_seed=seed) for seed in (3, 3, 4))
+    one, same, other = (rows_of(TRAIN, seed=seed) for seed in (3, 3, 4))
     assert drawn(one, 5) == drawn(same, 5)
     assert drawn(one, 5) != drawn(other, 5)
 
 
-def test_without_a_seed_the_facts_stay_in_order() -> None:
-    dataset = DialogueDataset(TRAIN, layout())
+def test_facts_stay_in_order_where_they_are_not_shuffled() -> None:
+    dataset = rows_of(TRAIN, shuffle_persona=False)
     plain = [encode_dialogue(dialogue, dataset.layout.tokenizer, dataset.layout.budget) for dialogue in TRAIN]
-    assert drawn(dataset, 0) == drawn(dataset, 1) == [encoded.input_ids for encoded in plain]
+    assert list(drawn(dataset, 0).values()) == list(drawn(dataset, 1).values()) == [one.input_ids for one in plain]
 
 
-@pytest.mark.parametrize("shuffle", [None, 1])
-def test_a_dialogue_longer_than_the_context_is_learnt_whole(shuffle: int | None) -> None:
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_dialogue_longer_than_the_context_is_learnt_whole(shuffle: bool) -> None:
     long = Dialogue(Persona(("i am ada.", "i keep bees.", "i have a dog.")))
     for place in range(60):
         long = long.then(Speaker.PERSONA if place % 2 else Speaker.PARTNER, f"this is turn {place}")
-    dataset = DialogueDataset([long], layout(96), shuffle_persona_seed=shuffle)
-    assert len(dataset) > 4
-    learnt: Counter[str] = Counter()
+    dataset = rows_of([long], context_tokens=96, shuffle_persona=shuffle)
+    assert len(dataset.prepared) > 4
     tokenizer = dataset.layout.tokenizer
     for epoch in range(3):
-        dataset.set_epoch(epoch)
-        learnt.clear()
-        for place in range(len(dataset)):
-            encoded = dataset[place]
-            assert len(encoded.input_ids) <= 96
-            assert not encoded.dropped_turns
-            ids = [id_ for id_, learn in zip(encoded.input_ids, encoded.learn_mask, strict=True) if learn]
-            learnt.update(part.strip() for part in tokenizer.decode(ids).split("<|endoftext|>") if part.strip())
-            assert dataset.dialogues[place].persona == long.persona
-            assert dataset.dialogues[place].turns[0].speaker is Speaker.PARTNER, "a reply without what it replies to"
+        learnt: Counter[str] = Counter()
+        for row in range(len(dataset)):
+            for encoded in dataset[Draw(epoch, row)]:
+                assert len(encoded.input_ids) <= 96
+                assert not encoded.dropped_turns
+                ids = [id_ for id_, learn in zip(encoded.input_ids, encoded.learn_mask, strict=True) if learn]
+                learnt.update(part.strip() for part in tokenizer.decode(ids).split("<|endoftext|>") if part.strip())
         assert learnt == Counter(turn.text for turn in long.replies)
+    for place in range(len(dataset.prepared)):
+        window = dataset.prepared.dialogue(place)
+        assert window.persona == long.persona
+        assert window.turns[0].speaker is Speaker.PARTNER, "a reply without what it replies to"
 
 
 def test_windows_of_random_dialogues_hold_every_reply_once() -> None:
@@ -78,54 +93,25 @@ def test_windows_of_random_dialogues_hold_every_reply_once() -> None:
     for _ in range(60):
         dialogue = random_dialogue(draw, odd=False)
         for learn_partner in (False, True):
-            dataset = DialogueDataset([dialogue], layout(64, learn_partner=learn_partner))
-            windows = [dataset[place] for place in range(len(dataset))]
+            how = layout(64, learn_partner=learn_partner)
+            prepared = prepared_of([dialogue], how)
+            windows = [prepared.encoded(place) for place in range(len(prepared))]
             if not windows:  # one turn alone is longer than the context, or there is no reply
                 continue
-            whole = encode_dialogue(dialogue, dataset.layout.tokenizer, Budget(4096, 64), learn_partner=learn_partner)
+            whole = encode_dialogue(dialogue, how.tokenizer, Budget(4096, 64), learn_partner=learn_partner)
             assert sum(sum(window.learn_mask) for window in windows) == sum(whole.learn_mask)
             assert all(len(window.input_ids) <= 64 and not window.dropped_turns for window in windows)
 
 
-def test_what_cannot_be_learnt_is_left_out_and_counted(caplog) -> None:
-    silent = Dialogue(Persona(("i am ada.",))).then(Speaker.PARTNER, "hello")
-    endless = spoken(1, 2).then(Speaker.PARTNER, "word " * 400).then(Speaker.PERSONA, "yes")
-    dataset = DialogueDataset([silent, endless, spoken(2, 2)], layout(192))
-    assert len(dataset) == 1
-    assert "left out 2 of 3 dialogues" in caplog.text
-
-
-def test_a_persona_larger_than_its_share_is_reported_once(caplog) -> None:
-    large = Dialogue(Persona(tuple(f"i own {number} dogs." for number in range(40))))
-    large = large.then(Speaker.PARTNER, "hello").then(Speaker.PERSONA, "good night")
-    with caplog.at_level(logging.WARNING):
-        dataset = DialogueDataset([large, large], layout(128), shuffle_persona_seed=0)
-        for epoch in range(3):
-            drawn(dataset, epoch)
-    assert [record.getMessage() for record in caplog.records] == [
-        "facts are cut from 1 personas: larger than their share of the context (48 tokens)"
-    ]
-
-
-@pytest.mark.parametrize("strategy", ["group_by_length", "random", "sequential"])
-def test_an_epoch_draws_every_dialogue_once_in_its_own_order(strategy: str) -> None:
-    dataset = DialogueDataset([spoken(number, 2 + number % 7) for number in range(40)], layout())
-    order = EpochOrder(dataset, strategy, batch_size=4, seed=1)
+def test_an_epoch_draws_every_dialogue_once_in_its_own_order() -> None:
+    dataset = rows_of([spoken(number, 2 + number % 7) for number in range(40)], shuffle_persona=False)
+    order = RowOrder(dataset, shuffled=True)
     epochs = []
     for epoch in (0, 1, 0):
         order.set_epoch(epoch)
         epochs.append(list(order))
-    assert all(sorted(drawn_order) == list(range(40)) for drawn_order in epochs)
+        assert sorted(draw.row for draw in order) == list(range(len(dataset)))
+        assert list(drawn(dataset, epoch)) == list(range(40))
     assert epochs[0] == epochs[2]
-    assert (epochs[0] == epochs[1]) == (strategy == "sequential")
-
-
-def test_grouping_puts_like_lengths_side_by_side() -> None:
-    dataset = DialogueDataset([spoken(number, 2 + number % 12) for number in range(200)], layout())
-
-    def padding(strategy: str) -> int:
-        sizes = [dataset.sizes[place] for place in EpochOrder(dataset, strategy, batch_size=4, seed=1)]
-        batches = [sizes[start : start + 4] for start in range(0, len(sizes), 4)]
-        return sum(max(batch) * len(batch) - sum(batch) for batch in batches)
-
-    assert padding("group_by_length") < padding("random") / 3
+    assert [draw.row for draw in epochs[0]] != [draw.row for draw in epochs[1]]
+    assert [draw.row for draw in RowOrder(dataset, shuffled=False)] == list(range(len(dataset)))

@@ -12,13 +12,15 @@ from personable.encoding import Budget
 from personable.encoding.batches import Collator, pad_id_of
 from personable.encoding.likelihood import reply_surprise
 from personable.training import train
-from personable.training.data import DialogueDataset, EpochOrder
+from personable.training.data import RowDataset, RowOrder
 from personable.training.layout import Layout
+from personable.training.prepared import prepared_of
+from personable.training.rows import plan_rows
 from tests.training.small import TRAIN, measured, record_of, rows, same_weights, small_recipe, weights_of
 
 
 def test_loss_is_weighted_by_token_over_the_whole_optimiser_batch(base, data, tmp_path) -> None:
-    """Dialogues of two and of eight turns: a mean of means would be elsewhere."""
+    """Rows of unlike length: a mean of means would be elsewhere."""
     whole, parts = tmp_path / "1x4", tmp_path / "4x1"
     train(small_recipe(base, data, whole, per_device_train_batch_size=4))
     train(small_recipe(base, data, parts, per_device_train_batch_size=1, gradient_accumulation_steps=4))
@@ -32,12 +34,30 @@ def test_loss_is_weighted_by_token_over_the_whole_optimiser_batch(base, data, tm
     ]
 
 
-def test_the_first_logged_loss_is_that_of_the_first_four_dialogues(base, data, tmp_path) -> None:
-    train(small_recipe(base, data, tmp_path / "run", per_device_train_batch_size=1, gradient_accumulation_steps=4))
+def test_packed_and_padded_runs_learn_the_same(base, data, tmp_path) -> None:
+    """One step over all dialogues, so that the order does not matter: equal losses and weights."""
+    for packing in (True, False):
+        run = tmp_path / f"packing {packing}"
+        also = {"encoding": {"packing": packing}}
+        train(small_recipe(base, data, run, also=also, per_device_train_batch_size=8, num_train_epochs=3, max_steps=-1))
+    packed, padded = tmp_path / "packing True", tmp_path / "packing False"
+    for key in ("loss", "eval_loss"):
+        values = [[row[key] for row in rows(run, key)] for run in (packed, padded)]
+        assert values[0] == pytest.approx(values[1], abs=1e-5)
+    left, right = weights_of(packed), weights_of(padded)
+    for name in left:
+        torch.testing.assert_close(left[name], right[name], atol=2e-4, rtol=0)
+
+
+def test_the_first_logged_loss_is_that_of_the_first_rows(base, data, tmp_path) -> None:
+    train(small_recipe(base, data, tmp_path / "run", per_device_train_batch_size=1, gradient_accumulation_steps=2))
     loaded = load_base(base, device="cpu")
-    dataset = DialogueDataset(TRAIN, Layout(loaded.tokenizer, Budget(256, 64)), shuffle_persona_seed=42)
-    first_four = list(EpochOrder(dataset, "group_by_length", batch_size=4, seed=42))[:4]
-    batch = Collator(pad_id_of(loaded.tokenizer))([dataset[place] for place in first_four])
+    layout = Layout(loaded.tokenizer, Budget(256, 64))
+    prepared = prepared_of(TRAIN, layout)
+    plan = plan_rows(prepared.lengths, 256, packed=True, accumulation=2)
+    dataset = RowDataset(prepared, plan, layout, seed=42, shuffle_persona=True)
+    first_two = [dataset[draw] for draw in list(RowOrder(dataset, shuffled=True))[:2]]
+    batch = Collator(pad_id_of(loaded.tokenizer))([one for row in first_two for one in row])
     expected = reply_surprise(loaded.model, [batch])
     row = rows(tmp_path / "run", "loss")[0]
     assert row["loss"] == pytest.approx(expected.nats / expected.tokens, abs=1e-5)

@@ -12,7 +12,7 @@ import pytest
 
 from personable.base import UNFINISHED, load_base
 from personable.corpus import write_dialogues
-from personable.errors import BaseNotFound, DataError, RecipeError
+from personable.errors import BaseNotFound, DataError, Interrupted, RecipeError, TrainingStopped
 from personable.training import finishing, train
 from personable.training.record import MetricsFile
 from tests.training.small import TRAIN, record_of, rows, same_weights, small_recipe
@@ -43,17 +43,18 @@ def terminated_after(step: int, monkeypatch) -> None:
     monkeypatch.setattr(MetricsFile, "on_step_end", terminate)
 
 
-def interrupted(settings, step: int) -> None:
+def interrupted(settings, step: int, *, resume: bool = False) -> None:
     """Trains until that step."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         terminated_after(step, monkeypatch)
         before = signal.getsignal(signal.SIGTERM)
-        with pytest.raises(KeyboardInterrupt):
-            train(settings)
+        with pytest.raises(Interrupted, match=rf"step {step} is saved\. Next: .*recipe\.yaml --resume") as caught:
+            train(settings, resume=resume)
+        assert caught.value.signum == signal.SIGTERM
         assert signal.getsignal(signal.SIGTERM) is before
 
 
-@pytest.mark.parametrize(("step", "resumed_at"), [(1, []), (5, [4]), (9, [8])])
+@pytest.mark.parametrize(("step", "resumed_at"), [(1, [1]), (4, [4]), (5, [5]), (9, [9]), (10, [10])])
 def test_a_resumed_run_has_the_weights_of_an_unbroken_one(base, data, tmp_path, unbroken, step, resumed_at) -> None:
     run = tmp_path / "run"
     settings = recipe(base, data, run)
@@ -98,33 +99,61 @@ def test_patience_goes_on_where_it_was(base, data, tmp_path) -> None:
     assert same_weights(run, whole)
 
 
-@pytest.mark.parametrize("damage", ["incomplete", "flipped", "missing", "manifest"])
+@pytest.mark.parametrize("damage", ["incomplete", "flipped", "truncated", "missing", "manifest"])
 def test_a_damaged_checkpoint_is_passed_over(base, data, tmp_path, unbroken, caplog, damage: str) -> None:
     run = tmp_path / "run"
     interrupted(recipe(base, data, run), 5)
-    newest = run / "checkpoints" / "checkpoint-4"
-    if damage == "incomplete":  # killed while it was written: what is written last is not there
-        (newest / "trainer_state.json").unlink()
+    newest = run / "checkpoints" / "checkpoint-5"
+    if damage == "incomplete":
+        (newest / "manifest.json").unlink()
     elif damage == "flipped":
         content = bytearray((newest / "optimizer.pt").read_bytes())
         content[len(content) // 2] ^= 1
         (newest / "optimizer.pt").write_bytes(content)
     elif damage == "missing":
         (newest / "model.safetensors").unlink()
+    elif damage == "truncated":
+        os.truncate(newest / "model.safetensors", 1000)
     else:
         (newest / "manifest.json").write_text("{")
     train(recipe(base, data, run), resume=True)
-    assert "checkpoint-4 cannot be used" in caplog.text
-    assert record_of(run)["resumed_at_steps"] == [2]
+    assert f"checkpoint-5 cannot be used ({'incomplete' if damage == 'incomplete' else 'damaged'}" in caplog.text
+    assert record_of(run)["resumed_at_steps"] == [4]
     assert same_weights(run, unbroken)
 
 
-def test_a_checkpoint_killed_before_its_manifest_is_whole(base, data, tmp_path) -> None:
+def test_without_a_usable_checkpoint_nothing_is_touched(base, data, tmp_path) -> None:
     run = tmp_path / "run"
     interrupted(recipe(base, data, run), 5)
-    (run / "checkpoints" / "checkpoint-4" / "manifest.json").unlink()
-    train(recipe(base, data, run), resume=True)
-    assert record_of(run)["resumed_at_steps"] == [4]
+    for name in ("checkpoint-4", "checkpoint-5"):
+        (run / "checkpoints" / name / "manifest.json").unlink()
+    with pytest.raises(TrainingStopped, match=r"found none that can be used: checkpoint-5 incomplete.*--overwrite"):
+        train(recipe(base, data, run), resume=True)
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"checkpoint-4", "checkpoint-5"}
+
+
+def test_a_damaged_best_checkpoint_is_not_loaded_at_the_end(base, data, tmp_path, caplog) -> None:
+    """Step 2 stays the best, as every step makes it worse; then what is kept is the end."""
+    run = tmp_path / "run"
+    worse = {"learning_rate": 4e-2, "lr_scheduler_type": "constant"}
+    interrupted(recipe(base, data, run, **worse), 9)
+    state = json.loads((run / "checkpoints" / "checkpoint-9" / "trainer_state.json").read_text())
+    best = run / "checkpoints" / f"checkpoint-{state['best_global_step']}"
+    assert state["best_model_checkpoint"] == str(best)
+    assert best.name != "checkpoint-9"
+    os.truncate(best / "model.safetensors", 1000)
+    train(recipe(base, data, run, **worse), resume=True)
+    assert f"{best}, the best so far, cannot be used" in caplog.text
+    assert record_of(run)["kept"]["step"] == 10
+
+
+def test_an_interrupted_run_may_be_moved(base, data, tmp_path, unbroken) -> None:
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    interrupted(recipe(base, data, run), 9)
+    run.rename(moved)
+    train(recipe(base, data, moved), resume=True)
+    assert same_weights(moved, unbroken)
+    assert record_of(moved)["kept"] == record_of(unbroken)["kept"]
 
 
 @pytest.mark.parametrize(
@@ -208,6 +237,6 @@ def test_overwriting_an_unfinished_run_forgets_its_checkpoints(base, data, tmp_p
         terminated_after(3, monkeypatch)
         with pytest.raises(KeyboardInterrupt):
             train(recipe(base, data, run, seed=5), overwrite=True)
-    assert [path.name for path in (run / "checkpoints").iterdir()] == ["checkpoint-2"]
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["checkpoint-2", "checkpoint-3"]
     assert json.loads((run / UNFINISHED).read_text())["resumed_at_steps"] == []
-    assert [row["step"] for row in rows(run, "loss")] == [1, 2]
+    assert [row["step"] for row in rows(run, "loss")] == [1, 2, 3]

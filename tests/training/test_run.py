@@ -18,7 +18,7 @@ from personable.corpus import fingerprint, write_dialogues
 from personable.dialogue import Dialogue, Persona, Speaker
 from personable.encoding.template import GPT2_TEMPLATE
 from personable.errors import BaseNotFound, DataError, MissingExtra, RecipeError, TrainingStopped
-from personable.training import make_recipe, read_recipe, train
+from personable.training import adapting, make_recipe, read_recipe, train
 from personable.training.adapting import bf16_helps
 from tests.tiny import tiny_gpt2, tiny_tokenizer
 from tests.training.small import TRAIN, VALIDATION, record_of, rows, same_weights, settings, small_recipe
@@ -282,13 +282,20 @@ def test_arguments_that_contradict_each_other_are_explained(base, data, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("gpu", "computed"), [(True, True), (True, False), (False, True)])
-def test_bf16_is_left_alone_where_it_would_be_emulated(monkeypatch, gpu, computed) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+@pytest.mark.parametrize("flags", [{"fpu", "avx512f"}, {"fpu", "avx512_bf16"}, {"amx_bf16", "amx_tile"}, set()])
+def test_bf16_is_left_alone_where_a_cpu_would_emulate_it(monkeypatch, flags) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(adapting, "_cpu_flags", lambda: flags)
+    assert bf16_helps() is bool(flags & {"avx512_bf16", "amx_bf16"})
+
+
+@pytest.mark.parametrize("computed", [True, False])
+def test_bf16_is_left_alone_where_a_gpu_would_emulate_it(monkeypatch, computed) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or computed
     )
-    assert bf16_helps() is (gpu and computed)
+    assert bf16_helps() is computed
 
 
 def test_dropout_reaches_every_layer(base, data, tmp_path, caplog) -> None:

@@ -1,6 +1,7 @@
 """The command line: one command per verb, each a thin shell over the library function of the same name.
 
-Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted,
+143 terminated.
 Nothing heavy is imported before a command needs it, so that `--help` is instant.
 """
 
@@ -8,9 +9,10 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from personable.cli.card import card
 from personable.cli.chat import chat
@@ -18,11 +20,25 @@ from personable.cli.data import data
 from personable.cli.evaluate import evaluate
 from personable.cli.export import export
 from personable.cli.publish import publish
-from personable.cli.screen import forget_stdout, say
+from personable.cli.screen import complain, forget_stdout, is_main, say
 from personable.cli.train import demo, train
-from personable.errors import PersonableError
+from personable.errors import Interrupted, PersonableError
+
+
+class _Commands(TyperGroup):
+    """Commands that a signal may end: typer would make 130 of every one."""
+
+    def invoke(self, context: Any) -> Any:
+        try:
+            return super().invoke(context)
+        except Interrupted as interruption:
+            if is_main():
+                say(str(interruption), label="stopped")
+            raise typer.Exit(128 + interruption.signum) from interruption
+
 
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -46,7 +62,7 @@ def main() -> None:
     try:
         app()
     except PersonableError as error:
-        say(str(error), label="error")
+        complain(str(error))
         sys.exit(1)
     except KeyboardInterrupt:
         say("interrupted", label="error")

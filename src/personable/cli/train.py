@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from personable.cli.screen import say, working
+from personable.cli.screen import is_main, say, working
 
 if TYPE_CHECKING:
     from personable.demo import Demonstration
@@ -48,6 +48,8 @@ def train(
     with working("loading"):
         from personable.training import train as run_training
     done = run_training(settings, resume=resume, overwrite=overwrite)
+    if not is_main():
+        return
     if done.first_perplexity is not None and done.best_perplexity is not None:
         print(f"validation reply perplexity {done.first_perplexity:.2f} before, {done.best_perplexity:.2f} after")
     print(f"{done.run}: finished in {done.seconds:.0f} s. Next: personable chat {done.run}")

@@ -117,6 +117,17 @@ def iter_dialogues(
     return _tolerated(found, detokenise, max_bad, on_problem)
 
 
+def files_of(path: str | Path) -> tuple[tuple[Path, ...], str | None] | None:
+    """The files that `read_dialogues` reads for a path, in order, and the split that is asked for; None for the Hub.
+
+    Nothing says that a file is there. Raises DataError for what can be no path, and for a pipe or device.
+    """
+    local, split = _local(path)
+    if local is None:
+        return None
+    return (tuple(_data_files(local)) if local.is_dir() else (local,)), split
+
+
 def _tolerated(
     found: Iterable[_Found], detokenise: bool, max_bad: int, on_problem: Callable[[BadRecord], None]
 ) -> Iterator[Dialogue]:

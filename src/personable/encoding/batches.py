@@ -1,4 +1,4 @@
-"""Encoded dialogues -> padded tensors."""
+"""Encoded dialogues -> tensors: padded, or packed end to end."""
 
 from __future__ import annotations
 
@@ -44,6 +44,42 @@ class Collator:
             batch["position_ids"][row, span] = torch.tensor(one.positions)
             batch["labels"][row, span] = torch.where(torch.tensor(one.learn_mask), ids, IGNORED)
         return batch
+
+
+@dataclass(frozen=True, slots=True)
+class RowCollator:
+    """Rows of dialogues -> one batch, with the number of the row that each token is of.
+
+    packed: all dialogues end to end in one sequence. Otherwise each is padded to the longest.
+    """
+
+    pad_id: int
+    packed: bool
+
+    def __call__(self, rows: Sequence[Sequence[EncodedDialogue]]) -> dict[str, torch.Tensor]:
+        """Packed: input_ids, position_ids, labels, rows of shape (1, tokens) and cu_seq_lens of shape (dialogues + 1,).
+
+        Padded: what `Collator` makes, and rows of that shape. Labels are as there, and ignored at the first token of
+        each dialogue, which nothing comes before.
+        """
+        row_of = torch.tensor([number for number, row in enumerate(rows) for _ in row])
+        encoded = [one for row in rows for one in row]
+        if not self.packed:
+            batch = Collator(self.pad_id)(encoded)
+            return batch | {"rows": row_of[:, None].expand_as(batch["labels"]).contiguous()}
+        sizes = torch.tensor([len(one.input_ids) for one in encoded])
+        bounds = torch.cat([torch.zeros(1, dtype=torch.int32), sizes.cumsum(0).int()])
+        ids = torch.tensor([token for one in encoded for token in one.input_ids])
+        learnt = torch.tensor([learnt for one in encoded for learnt in one.learn_mask])
+        labels = torch.where(learnt, ids, IGNORED)
+        labels[bounds[:-1].long()] = IGNORED
+        return {
+            "input_ids": ids.unsqueeze(0),
+            "position_ids": torch.tensor([place for one in encoded for place in one.positions]).unsqueeze(0),
+            "labels": labels.unsqueeze(0),
+            "rows": row_of.repeat_interleave(sizes).unsqueeze(0),
+            "cu_seq_lens": bounds,
+        }
 
 
 def pad_id_of(tokenizer: Any) -> int:

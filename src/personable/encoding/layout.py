@@ -161,13 +161,32 @@ def _lay_out(dialogue: Dialogue, tokenizer: Any, learnt_roles: set[str]) -> _Lai
     text, spans = content_spans(messages, tokenizer)
     encoding = _tokenise(text, tokenizer, offsets=True)
     ids: list[int] = encoding["input_ids"]
-    starts = [start for start, _ in encoding["offset_mapping"]]
-    ends = [end for _, end in encoding["offset_mapping"]]
-    specials = frozenset(tokenizer.added_tokens_decoder) | frozenset(tokenizer.all_special_ids)
+    specials = special_ids(tokenizer)
+    contents = [span for message, span in zip(messages, spans, strict=True) if message["role"] in learnt_roles]
+    return _Laid(ids, learn_mask(text, ids, encoding["offset_mapping"], contents, specials))
+
+
+def special_ids(tokenizer: Any) -> frozenset[int]:
+    """Ids of the tokens that stand for no text: among them those that end turns."""
+    return frozenset(tokenizer.added_tokens_decoder) | frozenset(tokenizer.all_special_ids)
+
+
+def learn_mask(
+    text: str,
+    ids: list[int],
+    offsets: list[tuple[int, int]],
+    contents: list[tuple[int, int]],
+    specials: frozenset[int],
+) -> list[bool]:
+    """True on the tokens of each content and on the special token that closes it.
+
+    offsets: the characters [start, end) of each token in the text.   contents: those of what is learnt.
+    Raises BadBase where no special token closes a content.
+    """
+    starts = [start for start, _ in offsets]
+    ends = [end for _, end in offsets]
     learn = [False] * len(ids)
-    for message, (start, end) in zip(messages, spans, strict=True):
-        if message["role"] not in learnt_roles:
-            continue
+    for start, end in contents:
         place = bisect_left(ends, start + 1)  # first token that reaches into the content
         while place < len(ids) and starts[place] < end:
             learn[place] = True
@@ -183,7 +202,7 @@ def _lay_out(dialogue: Dialogue, tokenizer: Any, learnt_roles: set[str]) -> _Lai
                 "stop. Next: choose another base or change its `chat_template`."
             )
         learn[place] = True
-    return _Laid(ids, learn)
+    return learn
 
 
 def _drop_oldest(dialogue: Dialogue, lay_out: Callable[[Dialogue], _Laid], limit: int) -> tuple[_Laid, int]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from personable.encoding.batches import IGNORED
+from personable.encoding.segments import SEGMENTS, segment_arguments
 
 _CHUNK_TOKENS = 512
 """Rows of logits alive at a time: 100 MB with the GPT-2 vocabulary, where a whole batch would take gigabytes."""
@@ -24,16 +25,13 @@ def reply_nats(model: Any, batch: dict[str, Tensor]) -> Tensor:
     """Loss of each learnt token in nats, shape (learnt tokens,), row by row.
 
     Differentiable as long as all tokens weigh the same (a sum or a mean).
-    batch: as `Collator` makes it. The language-model head, most of a small model's cost, runs on learnt tokens only,
-    and in chunks where it is a plain matrix product.
+    batch: as `Collator` or `RowCollator` makes it. The language-model head, most of a small model's cost, runs on
+    learnt tokens only, and in chunks where it is a plain matrix product.
     """
     bare = model.module if hasattr(model, "module") else model
     learnt = batch["labels"][:, 1:] != IGNORED
     targets = batch["labels"][:, 1:][learnt]
-    inputs = {"input_ids": batch["input_ids"]}
-    # The causal mask alone keeps right padding out of sight; without a mask tensor the fused kernels can be used.
-    if not bool(batch["attention_mask"][:, 0].all()):
-        inputs |= {"attention_mask": batch["attention_mask"], "position_ids": batch["position_ids"]}
+    inputs = _inputs(bare, batch)
     plain = _has_plain_head(bare)
 
     def nats_as_logits(head: _Head, hidden: Tensor) -> Tensor:
@@ -42,10 +40,22 @@ def reply_nats(model: Any, batch: dict[str, Tensor]) -> Tensor:
             return _ChunkedCrossEntropy.apply(hidden, head.weight, targets, torch.is_grad_enabled())  # type: ignore[no-any-return, no-untyped-call]  # torch leaves apply untyped
         return head(hidden.unsqueeze(0))
 
-    # A cache object would make transformers skip the masks built from position ids; nothing here needs one.
+    # With a cache object transformers builds no mask from position ids: packed dialogues would see each other.
     with _head_replaced(bare, nats_as_logits):
         result: Tensor = model(**inputs, use_cache=False).logits
     return result if plain else functional.cross_entropy(result[0].float(), targets, reduction="none")
+
+
+def _inputs(model: Any, batch: dict[str, Tensor]) -> dict[str, Any]:
+    inputs: dict[str, Any] = {"input_ids": batch["input_ids"]}
+    if "cu_seq_lens" in batch:
+        inputs["position_ids"] = batch["position_ids"]
+        if model.config._attn_implementation == SEGMENTS:
+            inputs |= segment_arguments(batch["cu_seq_lens"])
+    # The causal mask alone keeps right padding out of sight; without a mask tensor the fused kernels can be used.
+    elif not bool(batch["attention_mask"][:, 0].all()):
+        inputs |= {"attention_mask": batch["attention_mask"], "position_ids": batch["position_ids"]}
+    return inputs
 
 
 @torch.inference_mode()

@@ -174,22 +174,45 @@ def content_spans(messages: list[Message], tokenizer: Any) -> tuple[str, list[tu
     """The rendered text and, for each message, the characters [start, end) of its content in it, from where a prompt
     for it would end: the space that GPT-2's BPE joins to a first word counts as content.
 
-    The template is rendered once more with numbered stand-ins for the contents: what lies between those is the
-    frame, whatever the contents say. Raises BadBase for a template that changes what it is given.
+    Raises BadBase for a template that changes what it is given.
     """
-    stand_ins = [{**message, "content": _stand_in(place)} for place, message in enumerate(messages)]
-    gap = _frame(chat_template_of(tokenizer)).reply_gap
-    rest, pieces, spans, length = render(stand_ins, tokenizer), [], [], 0
-    for stand_in, message in zip(stand_ins, messages, strict=True):
-        frame, found, rest = rest.partition(stand_in["content"])
-        if not found:
-            raise BadBase("the chat template of this base leaves out a message. Next: choose another base.")
-        start = length + len(frame)
-        length = start + len(message["content"])
-        pieces += [frame, message["content"]]
-        spans.append((start - gap, length))
-    text = "".join([*pieces, rest])
+    text, spans = filled(messages, frame_around(tuple(message["role"] for message in messages), tokenizer))
     if text != render(messages, tokenizer):
         raise BadBase("the chat template of this base rewrites what turns say, so reply tokens cannot be told apart. "
                       "Next: choose another base.")  # fmt: skip
     return text, spans
+
+
+@dataclass(frozen=True, slots=True)
+class FrameAround:
+    """What a template puts around the contents of messages of certain roles, whatever the contents say."""
+
+    before: tuple[str, ...]
+    """Before each content."""
+    end: str
+    """After the last one."""
+    reply_gap: int
+    """White space, in characters, before a content that counts as part of it."""
+
+
+def frame_around(roles: tuple[str, ...], tokenizer: Any) -> FrameAround:
+    """Found by rendering numbered stand-ins for the contents. Raises BadBase where one of them is not rendered."""
+    stand_ins = [{"role": role, "content": _stand_in(place)} for place, role in enumerate(roles)]
+    rest, before = render(stand_ins, tokenizer), []
+    for stand_in in stand_ins:
+        frame, found, rest = rest.partition(stand_in["content"])
+        if not found:
+            raise BadBase("the chat template of this base leaves out a message. Next: choose another base.")
+        before.append(frame)
+    return FrameAround(tuple(before), rest, _frame(chat_template_of(tokenizer)).reply_gap)
+
+
+def filled(messages: list[Message], frame: FrameAround) -> tuple[str, list[tuple[int, int]]]:
+    """The text of a frame with contents in it, and the characters [start, end) of each."""
+    pieces, spans, length = [], [], 0
+    for before, message in zip(frame.before, messages, strict=True):
+        start = length + len(before)
+        length = start + len(message["content"])
+        pieces += [before, message["content"]]
+        spans.append((start - frame.reply_gap, length))
+    return "".join([*pieces, frame.end]), spans

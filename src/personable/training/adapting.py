@@ -1,29 +1,49 @@
-"""A loaded base made ready to be trained: precision, dropout, LoRA."""
+"""A loaded base made ready to be trained: precision, dropout, faster equal parts, LoRA."""
 
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.activations import NewGELUActivation
 
 from personable.errors import MissingExtra, RecipeError
 from personable.training.recipe import LoraSettings, Recipe
 
 
 def bf16_helps() -> bool:
-    """True where matrix products in bf16 are computed, not emulated: there they are faster and take half the memory."""
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    """True where matrix products in bf16 are computed, not emulated: there they are faster and take half the memory.
+
+    Emulated they are several times slower than in float32, on a CPU as on an old GPU.
+    """
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(_BF16_FLAGS & _cpu_flags())
+
+
+_BF16_FLAGS = {"amx_bf16", "avx512_bf16"}
+
+
+def _cpu_flags() -> set[str]:
+    """What Linux says of the processor; empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
 
 
 def prepare(model: Any, recipe: Recipe) -> Any:
     """The model to train: dropout set, LoRA added."""
-    if recipe.dropout is not None:
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = recipe.dropout
-            if hasattr(module, "attention_dropout") and isinstance(module.attention_dropout, float):
-                module.attention_dropout = recipe.dropout
+    for module in list(model.modules()):
+        if recipe.dropout is not None and isinstance(module, torch.nn.Dropout):
+            module.p = recipe.dropout
+        if recipe.dropout is not None and isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = recipe.dropout
+        if isinstance(getattr(module, "act", None), NewGELUActivation):
+            module.act = torch.nn.GELU(approximate="tanh")  # the same function in one kernel: a tenth of a step
     if recipe.lora is None:
         return model
     adapted = _with_lora(model, recipe.lora)

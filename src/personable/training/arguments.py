@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import torch
+from accelerate.utils import disable_fsdp_ram_efficient_loading
 from transformers import TrainingArguments
 
 from personable.errors import RecipeError
@@ -26,7 +28,15 @@ def training_arguments(recipe: Recipe) -> TrainingArguments:
         new = old.replace("gradient", "activation")
         if old in chosen and new in TrainingArguments.__dataclass_fields__:  # the old name still works, with a warning
             chosen.setdefault(new, chosen.pop(old))
-    chosen.setdefault("dataloader_pin_memory", torch.accelerator.is_available())  # else torch warns of it
+    accelerated = torch.accelerator.is_available()
+    chosen.setdefault("dataloader_pin_memory", accelerated)  # else torch warns of it
+    if not accelerated:
+        chosen.setdefault("use_cpu", True)  # else accelerate leaves launched processes each on its own; so gloo is used
+    chosen.setdefault("ddp_find_unused_parameters", False)  # there are none, and looking for them takes time each step
+    chosen.setdefault("log_level_replica", "error")
+    chosen.setdefault("log_on_each_node", False)
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+        disable_fsdp_ram_efficient_loading()  # bases are looked at before they are sharded, so each process needs one
     try:
         arguments = TrainingArguments(
             output_dir=str(recipe.run / CHECKPOINTS),

@@ -9,14 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from personable.base import UNFINISHED, Base
-from personable.corpus import fingerprint
-from personable.dialogue import Dialogue
+from accelerate.utils import DistributedType
+
+from personable.base import UNFINISHED, Base, load_base, quiet_transformers
 from personable.provenance import hardware, peak_memory_bytes, versions
+from personable.training.adapting import prepare
 from personable.training.folder import CHECKPOINTS, RECORD, read_marker
 from personable.training.layout import Layout
 from personable.training.parts import Parts
 from personable.training.plot import draw_loss
+from personable.training.prepared import Prepared
 from personable.training.recipe import Recipe
 from personable.training.record import METRICS, not_finite, read_metrics
 from personable.training.saving import save_model
@@ -39,6 +41,19 @@ def evaluated(run: Path, step: int) -> float | None:
     )
 
 
+def whole_model(trainer: ReplyTrainer, recipe: Recipe) -> Any:
+    """The trained model with all of its weights. Where those are sharded, only the main process gets it: None elsewhere."""
+    accelerator = trainer.accelerator
+    if accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        return accelerator.unwrap_model(trainer.model)
+    weights = accelerator.get_state_dict(trainer.model_wrapped)
+    if not accelerator.is_main_process:
+        return None
+    model = prepare(load_base(recipe.base, device="cpu").model, recipe)  # the trained one is in shards for good
+    model.load_state_dict(weights)
+    return model
+
+
 def finish(
     trainer: ReplyTrainer,
     base: Base,
@@ -49,9 +64,14 @@ def finish(
     kept_step: int,
     seconds: float,
 ) -> None:
-    """Writes the model folder. Until the marker goes the run can be resumed, from then on it is finished."""
+    """Writes the model folder, in the main process; all have to call it, since each may hold a part of the weights.
+
+    Until the marker goes the run can be resumed, from then on it is finished.
+    """
+    model = whole_model(trainer, recipe)
+    if not trainer.accelerator.is_main_process:
+        return
     run, state = recipe.run, trainer.state
-    model = trainer.accelerator.unwrap_model(trainer.model)
     if recipe.lora:
         model = model.merge_and_unload()
     if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
@@ -62,9 +82,9 @@ def finish(
     staging = run / ".writing"
     if staging.exists():
         shutil.rmtree(staging)
-    save_model(
-        model, base.tokenizer, staging, generation=recipe.generation.model_dump(), context_tokens=base.context_tokens
-    )
+    with quiet_transformers():
+        generation = recipe.generation.model_dump()
+        save_model(model, base.tokenizer, staging, generation=generation, context_tokens=base.context_tokens)
     marker = read_marker(run)
     record = {
         "recipe": recipe.model_dump(mode="json"),
@@ -100,10 +120,11 @@ def finish(
     shutil.rmtree(run / CHECKPOINTS, ignore_errors=True)
 
 
-def described(sources: Sequence[str], dialogues: Sequence[Dialogue]) -> dict[str, Any]:
+def described(sources: Sequence[str], prepared: Prepared) -> dict[str, Any]:
+    """What training.json says of one part of the data."""
     return {
         "sources": list(sources) or ["held out of the training data"],
-        "fingerprint": fingerprint(dialogues),
-        "dialogues": len(dialogues),
-        "replies": sum(len(dialogue.replies) for dialogue in dialogues),
+        "fingerprint": prepared.fingerprint,
+        "dialogues": prepared.dialogues,
+        "replies": prepared.replies,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -11,20 +10,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
 from personable.base import UNFINISHED
-from personable.errors import DataError, RecipeError
+from personable.errors import DataError, RecipeError, TrainingStopped
 from personable.files import write_whole
+from personable.training.manifest import damage, remove_leftovers
 from personable.training.recipe import Recipe, read_recipe, write_recipe
 
 log = logging.getLogger(__name__)
 
 RECORD = "training.json"
 CHECKPOINTS = "checkpoints"
-MANIFEST = "manifest.json"
-"""In a checkpoint, written after everything else: name -> SHA-256 of each file."""
 
 # What a run folder may hold. `--overwrite` deletes a folder that holds nothing else.
 _OURS = re.compile(
@@ -36,7 +33,7 @@ _OURS = re.compile(
 
 
 def open_run(recipe: Recipe, *, resume: bool, overwrite: bool) -> Path | None:
-    """The checkpoint to go on from. Raises RecipeError where the folder is taken."""
+    """The checkpoint to go on from. Raises RecipeError where the folder is taken, TrainingStopped where none is whole."""
     run = recipe.run
     if resume:
         if not (run / UNFINISHED).exists():
@@ -49,8 +46,8 @@ def open_run(recipe: Recipe, *, resume: bool, overwrite: bool) -> Path | None:
         if checkpoint is None:
             log.warning("no checkpoint was saved in %s yet; starting from the beginning", run)
         return checkpoint
-    if not run.exists() or (run.is_dir() and not any(run.iterdir())):
-        return None
+    if not run.exists() or (run.is_dir() and all(file.name == f"{UNFINISHED}.new" for file in run.iterdir())):
+        return None  # nothing there, or only what a process killed in its first moment left
     ours = (run / UNFINISHED).exists() or (run / RECORD).exists()
     foreign = sorted(each.name for each in run.iterdir() if not _OURS.fullmatch(each.name)) if ours else []
     if not ours or (overwrite and foreign):
@@ -81,47 +78,34 @@ def _check_same_beginning(recipe: Recipe) -> None:
 
 
 def _newest_whole(checkpoints: Path) -> Path | None:
-    """The newest checkpoint that was written to its end and not damaged since; a warning for each newer one."""
-    found = {int(name.rpartition("-")[2]): name for name in (path.name for path in checkpoints.glob("checkpoint-*"))}
-    for _, name in sorted(found.items(), reverse=True):
-        if problem := _damage(checkpoints / name):
-            log.warning("%s cannot be used (%s); trying the one before", checkpoints / name, problem)
-        else:
-            return checkpoints / name
+    """The newest checkpoint that can be gone on from; a warning for each newer one, and for a best one that is lost.
+
+    Raises TrainingStopped where there are checkpoints and none can be used.
+    """
+    found = {step_of(path): path for path in checkpoints.glob("checkpoint-*") if path.name[11:].isdecimal()}
+    problems = []
+    for _, checkpoint in sorted(found.items(), reverse=True):
+        if problem := damage(checkpoint):
+            problems.append(f"{checkpoint.name} {problem}")
+            log.warning("%s cannot be used (%s); trying the one before", checkpoint, problem)
+            continue
+        best = found.get(_state(checkpoint).get("best_global_step") or 0, checkpoint)
+        if best != checkpoint and (problem := damage(best)):
+            log.warning(
+                "%s, the best so far, cannot be used (%s); the best is chosen among those to come", best, problem
+            )
+        return checkpoint
+    if problems:
+        raise TrainingStopped(
+            f"expected a checkpoint to go on from in {checkpoints}, found none that can be used: {'; '.join(problems)}. "
+            "Next: put one back from a copy, or start anew with --overwrite."
+        )
     return None
 
 
-def _damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint."""
-    if not (checkpoint / TRAINER_STATE_NAME).exists():  # written after all the rest
-        return "incomplete"
-    try:
-        sums = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        return f"damaged: {MANIFEST}"
-    for name, expected in sums.items():
-        file = checkpoint / name
-        if not file.exists() or _sha256(file) != expected:
-            return f"damaged: {name}"
-    return None
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-class Manifest(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
-    """Writes down what a checkpoint consists of, so that a damaged one is found out before it is used."""
-
-    def on_save(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
-        """Called when the checkpoint is written."""
-        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        if state.is_world_process_zero and checkpoint.is_dir():
-            sums = {file.name: _sha256(file) for file in sorted(checkpoint.iterdir()) if file.is_file()}
-            (checkpoint / MANIFEST).write_text(json.dumps(sums, indent=2), encoding="utf-8")
+def _state(checkpoint: Path) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    return state
 
 
 def start_run(recipe: Recipe, data: list[str], checkpoint: Path | None) -> None:
@@ -146,12 +130,21 @@ def start_run(recipe: Recipe, data: list[str], checkpoint: Path | None) -> None:
         for leftover in () if checkpoint else tuple(run.iterdir()):
             if leftover.name != UNFINISHED:
                 shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
-        for later in run.glob(f"{CHECKPOINTS}/checkpoint-*"):
-            if checkpoint and step_of(later) > step_of(checkpoint):
-                shutil.rmtree(later)  # found to be unusable
+        if checkpoint:
+            _clear_unusable(checkpoint)
         write_recipe(recipe, run / "recipe.yaml")
     except OSError as error:
         raise RecipeError(f"expected to be able to write the run folder {run}, found: {error.strerror}.") from error
+
+
+def _clear_unusable(checkpoint: Path) -> None:
+    """Deletes checkpoints after the one gone on from, a damaged best one, and what a killed process had begun."""
+    best = _state(checkpoint).get("best_global_step")
+    for other in checkpoint.parent.glob("checkpoint-*"):
+        step = step_of(other) if other.name[11:].isdecimal() else 0
+        if step > step_of(checkpoint) or (step == best and other != checkpoint and damage(other)):
+            shutil.rmtree(other)
+    remove_leftovers(checkpoint.parent)
 
 
 def step_of(checkpoint: Path) -> int:

@@ -1,58 +1,126 @@
-"""The data of a recipe -> what is learnt from and what is held out."""
+"""The data of a recipe -> what is learnt from and what is held out, as token ids."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import tokenizers
+import transformers
+from accelerate import PartialState
+from datasets import Dataset, concatenate_datasets
+
+import personable.dialogue
+import personable.encoding
 from personable import starter
-from personable.corpus import read_dialogues, split_dialogues
-from personable.dialogue import Dialogue
-from personable.training.recipe import Recipe
+from personable.training import kept, prepared, windows
+from personable.training.choosing import Choice, Cut, Side, line_batches
+from personable.training.corpora import Corpus, Source, code_of, read_corpus
+from personable.training.layout import Layout
+from personable.training.prepared import COLUMNS, Prepared, encode_lines
+from personable.training.recipe import DataSettings, Recipe
+from personable.training.workers import mapped
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    train: tuple[Dialogue, ...]
-    validation: tuple[Dialogue, ...]
+    """The two parts of a run's data."""
+
+    train: Prepared
+    validation: Prepared
 
 
-def read_parts(recipe: Recipe, *, seed: int) -> Parts:
-    data = recipe.data
+def read_parts(recipe: Recipe, layout: Layout, *, seed: int) -> Parts:
+    """Reads and encodes a recipe's data, or finds what an earlier run made of the same content (see `kept`).
 
-    def read(sources: Sequence[str], bundled: Path, most: int | None) -> tuple[Dialogue, ...]:
-        found: list[Dialogue] = []
+    What was skipped, left out or cut is logged. Of the processes on a machine one prepares while the others wait, for
+    `training.ddp_timeout` seconds at most. Raises BadRecord and DataError as `read_dialogues` and `split_dialogues` do,
+    BadBase for a template that cannot be learnt from.
+    """
+    processes = PartialState()
+    with processes.local_main_process_first():
+        tell = log.warning if processes.is_local_main_process else log.debug
+        train, validation = _choices(recipe.data, seed, tell)
+        parts = Parts(_prepared(train, layout), _prepared(validation, layout))
+        for warning in (*parts.train.warnings, *parts.validation.warnings):
+            tell("%s", warning)
+    return parts
+
+
+def _choices(data: DataSettings, seed: int, tell: Any) -> tuple[Choice, Choice]:
+    def read(sources: Sequence[str], bundled: Path) -> tuple[Corpus, ...]:
+        found = []
         for source in sources:
-            path = bundled if source == "starter" else source
-            reading = read_dialogues(path, format=data.format if source != "starter" else None,
-                                     detokenise=data.detokenise, max_bad=data.max_bad)  # fmt: skip
-            for problem in reading.problems:
-                log.warning("skipped: %s", problem)
-            found += reading.dialogues
-        if most is not None and most < len(found):
-            found = random.Random(seed).sample(found, most)
+            path, format = (bundled, None) if source == "starter" else (source, data.format)
+            corpus = read_corpus(Source(path, format, data.detokenise, data.max_bad))
+            for problem in corpus.problems:
+                tell("skipped: %s", problem)
+            found.append(corpus)
         return tuple(found)
 
-    train = read(data.train, starter.TRAIN, None)
+    train = read(data.train, starter.TRAIN)
     if data.validation:
-        validation = read(data.validation, starter.VALIDATION, data.max_validation_dialogues)
-    else:
-        split = split_dialogues(train, validation_share=data.validation_share, seed=seed)
-        train, validation = split.train, split.validation
-        if split.left_out:
-            log.warning(
-                "left out %d of %d dialogues that share a conversation or a persona with both training and validation",
-                len(split.left_out),
-                len(train) + len(validation) + len(split.left_out),
-            )
-        most = data.max_validation_dialogues
-        if most is not None and most < len(validation):
-            validation = tuple(random.Random(seed).sample(validation, most))
-    if data.max_dialogues is not None and data.max_dialogues < len(train):
-        train = tuple(random.Random(seed).sample(train, data.max_dialogues))
-    return Parts(train, validation)
+        validation = read(data.validation, starter.VALIDATION)
+        return (
+            Choice(train, data.max_dialogues, seed),
+            Choice(validation, data.max_validation_dialogues, seed),
+        )
+    cut = Cut(train, data.validation_share, seed)
+    return (
+        Choice(train, data.max_dialogues, seed, cut, Side.TRAIN),
+        Choice(train, data.max_validation_dialogues, seed, cut, Side.VALIDATION),
+    )
+
+
+def _prepared(choice: Choice, layout: Layout) -> Prepared:
+    def make(folder: Path) -> dict[str, Any]:
+        lines = choice.lines()
+        mapped(lines, encode_lines, into=COLUMNS, file=folder / "windows.arrow", what="encoded", layout=layout)
+        return {"dialogues": len(lines), "fingerprint": _fingerprint(lines), "warnings": choice.warnings()}
+
+    key = json.dumps([choice.key, _identity(layout)])
+    name = f"windows-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+    folder = kept.whole(name) or kept.keep(name, make)
+    rows = concatenate_datasets([Dataset.from_file(str(folder.path / file)) for file in folder.about["files"]])
+    about = folder.about
+    return Prepared(
+        rows,
+        dialogues=about["dialogues"],
+        fingerprint=about["fingerprint"],
+        layout=layout,
+        warnings=about["warnings"],
+        folder=folder,
+    )
+
+
+def _fingerprint(lines: Dataset) -> str:
+    """What `personable.corpus.fingerprint` gives for them."""
+    digest = hashlib.sha256()
+    for batch in line_batches(lines):
+        digest.update("\n".join([*batch, ""]).encode("utf-8"))
+    return digest.hexdigest()
+
+
+def _identity(layout: Layout) -> list[Any]:
+    """All that the token ids of a dialogue depend on beside the dialogue."""
+    tokenizer = layout.tokenizer
+    settings = json.loads(tokenizer.backend_tokenizer.to_str())
+    for changed_by_use in ("truncation", "padding"):
+        settings.pop(changed_by_use, None)
+    return [
+        hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
+        tokenizer.chat_template,
+        {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
+        tokenizer.all_special_tokens,
+        asdict(layout.budget),
+        layout.learn_partner,
+        [transformers.__version__, tokenizers.__version__],
+        code_of(personable.encoding, personable.dialogue, prepared, windows),
+    ]

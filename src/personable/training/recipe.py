@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import fields
 from difflib import get_close_matches
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from personable.corpus import Format
 from personable.errors import RecipeError
+from personable.files import write_whole
 
 
 class _Settings(BaseModel):
@@ -65,6 +67,9 @@ class EncodingSettings(_Settings):
     """Longest sequence; never more than the base has positions."""
     shuffle_persona: bool = True
     """Facts in a new order each epoch, so that a persona's meaning does not hang on their order."""
+    packing: bool = True
+    """Dialogues end to end in rows of `context_tokens`, each attending to itself only. Where off, or where the base cannot
+    do that, they are padded, those of like length together."""
     learn: Learn = Learn.REPLIES
     """`turns` learns the partner's as well: for pre-training on dialogue without personas."""
 
@@ -102,7 +107,8 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "eval_on_start": True,
     "logging_steps": 10,
     "logging_nan_inf_filter": False,  # would show the last good loss in place of a NaN
-    "train_sampling_strategy": "group_by_length",
+    "per_device_train_batch_size": 1,
+    "per_device_eval_batch_size": 4,
     "warmup_steps": 0.03,
     "lr_scheduler_type": "cosine",
 }
@@ -119,7 +125,11 @@ TRAINING_RESERVED = {
     "hub_model_id": "publish a finished run instead",
     "label_smoothing_factor": "replies are learnt as they are",
     "batch_eval_metrics": "perplexity is token-weighted over all batches",
+    "train_sampling_strategy": "rows are drawn in random order; see encoding.packing",
+    "group_by_length": "see encoding.packing",
     "prediction_loss_only": "perplexity needs the token counts",
+    "save_only_model": "without the optimiser a checkpoint cannot be gone on from",
+    "enable_jit_checkpoint": "a checkpoint is saved at SIGTERM and Ctrl-C always",
 }
 
 
@@ -138,13 +148,13 @@ class Recipe(_Settings):
     encoding: EncodingSettings = EncodingSettings()
     lora: LoraSettings | None = None
     """Full fine-tuning where absent."""
-    dropout: float | None = Field(default=None, ge=0, lt=1)
-    """Of every dropout layer; the base's own by default."""
+    dropout: float | None = Field(default=0.0, ge=0, lt=1)
+    """Of every dropout layer; null leaves the base's own."""
     early_stopping_patience: int | None = Field(default=3, gt=0)
     """Evaluations without a better validation reply perplexity before training stops; null never stops."""
     generation: GenerationSettings = GenerationSettings()
     training: dict[str, Any] = {}
-    """Arguments of transformers.TrainingArguments, by their own names."""
+    """Arguments of transformers.TrainingArguments, by their own names. Batch sizes count rows of `context_tokens`."""
 
     @field_validator("training")
     @classmethod
@@ -165,12 +175,18 @@ class Recipe(_Settings):
             except ValidationError as error:
                 wrong = error.errors()[0]["msg"]
                 raise ValueError(f"training.{key}: {wrong[0].lower()}{wrong[1:]}, found {setting!r}") from error
+            if key == "learning_rate" and not 0 < checked[key] < math.inf:
+                raise ValueError(
+                    f"training.{key}: expected a number above 0, with which weights move, found {setting!r}"
+                )
         return checked
 
     @property
     def training_arguments(self) -> dict[str, Any]:
         """What TrainingArguments is built from, defaults filled in."""
         chosen = dict(TRAINING_DEFAULTS)
+        if "per_device_train_batch_size" not in self.training:
+            chosen["gradient_accumulation_steps"] = 8  # some 30 dialogues of 250 tokens to a step
         evaluating = self.training.get("eval_strategy")
         if evaluating == "no":
             chosen |= {"load_best_model_at_end": False, "eval_on_start": False}
@@ -236,7 +252,7 @@ def parse_changes(pairs: list[str]) -> dict[str, Any]:
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """The recipe as YAML, every default spelled out."""
-    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    write_whole(path, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
 
 
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")

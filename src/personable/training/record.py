@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers import TrainerCallback
 
 from personable.errors import TrainingStopped
+from personable.files import write_whole
 
 METRICS = "metrics.jsonl"
 
@@ -46,7 +48,7 @@ class MetricsFile(TrainerCallback):  # type: ignore[misc]  # transformers ships 
             rows = [
                 row for row in read_metrics(self.path) if row["step"] <= state.global_step and state.global_step > 0
             ]
-            self.path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            write_whole(self.path, "".join(json.dumps(row) + "\n" for row in rows))
             self.seconds_before = max((row["seconds"] for row in rows), default=0.0)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
@@ -66,6 +68,9 @@ class MetricsFile(TrainerCallback):  # type: ignore[misc]  # transformers ships 
                 )
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
+                if "eval_loss" in losses:
+                    file.flush()
+                    os.fsync(file.fileno())  # a checkpoint follows, and trusts that the evaluation is on record
         for name in losses:
             if not math.isfinite(values[name]):
                 raise not_finite(f"{name} {values[name]} at step {state.global_step}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,30 +16,33 @@ from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
     ProgressCallback,
+    TrainerCallback,
     TrainingArguments,
 )
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
-from personable.base import Base, load_base, quiet_transformers
-from personable.corpus import fingerprint
+from personable.base import UNFINISHED, Base, load_base, quiet_transformers
 from personable.encoding import Budget
-from personable.encoding.batches import Collator, pad_id_of
+from personable.encoding.batches import RowCollator, pad_id_of
+from personable.encoding.segments import attend_within_segments
 from personable.errors import DataError
 from personable.training.adapting import prepare
 from personable.training.arguments import training_arguments
-from personable.training.data import DialogueDataset
+from personable.training.data import RowDataset
 from personable.training.finishing import evaluated, finish, kept_step
-from personable.training.folder import Manifest, open_run, start_run, step_of
+from personable.training.folder import open_run, start_run, step_of
 from personable.training.layout import Layout
-from personable.training.parts import read_parts
+from personable.training.parts import Parts, read_parts
+from personable.training.processes import await_shared, main_alone_speaks, told_by_main
 from personable.training.recipe import Learn, Recipe
 from personable.training.record import (
     METRICS,
     MetricsFile,
     ProgressScreen,
 )
-from personable.training.stopping import explained, terminated_like_interrupted
+from personable.training.rows import check_shared, plan_rows
+from personable.training.stopping import StopSignals, explained
 from personable.training.trainer import ReplyTrainer
 
 log = logging.getLogger(__name__)
@@ -57,65 +61,75 @@ class Trained:
     """Spent on training and evaluating, the stretches before an interruption included."""
 
 
-def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> Trained:
+@main_alone_speaks()
+def train(
+    recipe: Recipe, *, resume: bool = False, overwrite: bool = False, callbacks: Sequence[TrainerCallback] = ()
+) -> Trained:
     """Fine-tunes `recipe.base` on `recipe.data` and writes the run folder `recipe.run`.
+
+    Under a launcher (torchrun, `accelerate launch`, Ray) all processes call it and return the same.
 
     The folder looks finished only once it is: until then it holds a marker and no config.json. With `resume` an
     unfinished run goes on from its newest checkpoint. `overwrite` replaces an earlier run, and nothing but a run.
-    Raises RecipeError, DataError, BaseNotFound, BadBase, TrainingStopped, MissingExtra.
+    `callbacks` look on, and may stop it, as any of transformers' Trainer.
+    Raises RecipeError, DataError, BaseNotFound, BadBase, TrainingStopped, MissingExtra; Interrupted after a signal.
     """
     arguments = training_arguments(recipe)
     checkpoint = open_run(recipe, resume=resume, overwrite=overwrite)
     if checkpoint:
         arguments.eval_on_start = False  # measured already; once more would count against the patience
     transformers.set_seed(arguments.seed)
-    dialogues = read_parts(recipe, seed=arguments.seed)
     base = load_base(recipe.base, device="cpu")
     transformers.set_seed(arguments.seed)  # loading may have drawn; LoRA's start is to depend on the seed alone
     layout = _layout(recipe, base)
-    seed = arguments.data_seed if arguments.data_seed is not None else arguments.seed
-    shuffle_seed = seed if recipe.encoding.shuffle_persona else None
-    train_set = DialogueDataset(dialogues.train, layout, shuffle_persona_seed=shuffle_seed)
-    validation_set = DialogueDataset(dialogues.validation, layout)
-    for name, dataset in (("training", train_set), ("validation", validation_set)):
-        if not len(dataset):
+    parts = read_parts(recipe, layout, seed=arguments.seed)
+    for name, prepared in (("training", parts.train), ("validation", parts.validation)):
+        if not len(prepared):
             sources = recipe.data.validation if name == "validation" and recipe.data.validation else recipe.data.train
             raise DataError(
                 f"expected {name} dialogues with replies to learn, found none in {' '.join(sources)}. Next: "
                 "look with personable data inspect"
                 + (", or name data.validation." if name == "validation" and not recipe.data.validation else ".")
             )
+    packed = recipe.encoding.packing and attend_within_segments(base.model, layout.budget.context_tokens)
+    if recipe.encoding.packing and not packed:
+        log.warning(
+            "dialogues cannot be packed for %s: they are padded, those of like length together, which is slower",
+            recipe.base,
+        )
+    train_set, validation_set = _rows(parts, layout, recipe, arguments, packed=packed)
     model = prepare(base.model, recipe)
 
     processes = PartialState()
     processes.wait_for_everyone()  # all have looked at the folder by now
     if processes.is_main_process:
-        start_run(recipe, [fingerprint(dialogues.train), fingerprint(dialogues.validation)], checkpoint)
+        start_run(recipe, [parts.train.fingerprint, parts.validation.fingerprint], checkpoint)
     processes.wait_for_everyone()
+    await_shared(recipe.run / UNFINISHED)
     record, screen = MetricsFile(recipe.run / METRICS), ProgressScreen()
     board = _tensorboard(recipe.run, checkpoint) if processes.is_main_process else None
     try:
-        with explained(arguments), quiet_transformers(), terminated_like_interrupted():
-            trainer = _trainer(model, base, arguments, recipe, train_set, validation_set)
+        with explained(arguments), quiet_transformers(), StopSignals(recipe.run) as stop:
+            collator = RowCollator(pad_id_of(base.tokenizer), packed)
+            trainer = _trainer(model, arguments, recipe, collator, train_set, validation_set)
+            trainer.stop = stop
             if checkpoint:
                 _restore_patience(trainer, checkpoint)
-            for callback in (record, screen, *([board] if board else [])):
+            for callback in (record, screen, *([board] if board else []), *callbacks):
                 trainer.add_callback(callback)
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             kept = kept_step(trainer)
-            if arguments.eval_strategy != "no" and evaluated(recipe.run, trainer.state.global_step) is None:
+            measured = told_by_main(evaluated(recipe.run, trainer.state.global_step))
+            if arguments.eval_strategy != "no" and measured is None:
                 trainer.evaluate()
-            if processes.is_main_process:
-                finish(trainer, base, recipe, dialogues, layout, kept_step=kept, seconds=record.seconds)
-    except KeyboardInterrupt:
-        log.warning("interrupted; to go on from the last checkpoint, give the same command with --resume")
-        raise
+        finish(trainer, base, recipe, parts, layout, kept_step=kept, seconds=record.seconds)
     finally:
         screen.close()
         if board and board.tb_writer:
             board.tb_writer.close()
+    done = Trained(recipe.run, evaluated(recipe.run, 0), evaluated(recipe.run, kept), record.seconds)
     processes.wait_for_everyone()
-    return Trained(recipe.run, evaluated(recipe.run, 0), evaluated(recipe.run, kept), record.seconds)
+    return told_by_main(done)  # type: ignore[no-any-return]  # what came in comes out
 
 
 def _layout(recipe: Recipe, base: Base) -> Layout:
@@ -124,21 +138,52 @@ def _layout(recipe: Recipe, base: Base) -> Layout:
     return Layout(base.tokenizer, budget, learn_partner=recipe.encoding.learn is Learn.TURNS)
 
 
+def _rows(
+    parts: Parts, layout: Layout, recipe: Recipe, arguments: TrainingArguments, *, packed: bool
+) -> tuple[RowDataset, RowDataset]:
+    """What is learnt from and what is held out, in rows. Raises DataError where they are too few for the processes."""
+    row_tokens, processes = layout.budget.context_tokens, arguments.world_size
+    seed = arguments.data_seed if arguments.data_seed is not None else arguments.seed
+    batch = arguments.train_batch_size * processes
+    plan = plan_rows(
+        parts.train.lengths,
+        row_tokens,
+        packed=packed,
+        batch_rows=batch,
+        accumulation=arguments.gradient_accumulation_steps,
+    )
+    check_shared(plan, batch, processes, "training")
+    batch = arguments.eval_batch_size * processes if processes > 1 else 1
+    held_out = plan_rows(parts.validation.lengths, row_tokens, packed=packed, batch_rows=batch)
+    check_shared(held_out, batch, processes, "validation")
+    log.info(
+        "%d dialogues in %d rows of %d tokens, %.1f %% filled",
+        len(parts.train),
+        len(plan),
+        row_tokens,
+        100 * plan.fill(row_tokens),
+    )
+    return (
+        RowDataset(parts.train, plan, layout, seed=seed, shuffle_persona=recipe.encoding.shuffle_persona),
+        RowDataset(parts.validation, held_out, layout, seed=seed, shuffle_persona=False),
+    )
+
+
 def _trainer(
     model: Any,
-    base: Base,
     arguments: TrainingArguments,
     recipe: Recipe,
-    train_set: DialogueDataset,
-    validation_set: DialogueDataset,
+    collator: RowCollator,
+    train_set: RowDataset,
+    validation_set: RowDataset,
 ) -> ReplyTrainer:
-    callbacks: list[Any] = [Manifest()]
+    callbacks: list[Any] = []
     if recipe.early_stopping_patience and arguments.load_best_model_at_end:
         callbacks.append(EarlyStoppingCallback(recipe.early_stopping_patience))
     trainer = ReplyTrainer(
         model=model,
         args=arguments,
-        data_collator=Collator(pad_id_of(base.tokenizer)),
+        data_collator=collator,
         train_dataset=train_set,
         eval_dataset=validation_set,
         callbacks=callbacks,

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
-from transformers import EvalPrediction, Trainer
-from transformers.trainer import TRAINING_ARGS_NAME
+from transformers import EvalPrediction
 
 from personable.encoding.batches import IGNORED
 from personable.encoding.likelihood import Surprise, reply_nats
-from personable.training.data import EpochOrder
+from personable.training.checkpoints import SafeCheckpoints
+from personable.training.data import Draw, RowOrder
 
 
-class ReplyTrainer(Trainer):  # type: ignore[misc]  # transformers ships no types
+class ReplyTrainer(SafeCheckpoints):
     """Loss: nats summed over the learnt tokens of the whole optimiser batch, divided by their number."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -50,28 +49,21 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
     def prediction_step(
         self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
     ) -> tuple[None, Tensor, Tensor]:
-        """Per dialogue: nats over its learnt tokens, shape (dialogues,), and their number, shape (dialogues,)."""
+        """Per row: nats over its learnt tokens, shape (rows,), and their number, shape (rows,)."""
         inputs = self._prepare_inputs(inputs)
-        with torch.inference_mode(), self.compute_loss_context_manager():
+        with torch.no_grad(), self.compute_loss_context_manager():
             nats = reply_nats(model, inputs)
-        learnt = inputs["labels"][:, 1:] != IGNORED
-        rows = learnt.nonzero()[:, 0]
-        sums = torch.zeros(len(learnt), dtype=torch.float64, device=nats.device).index_add_(0, rows, nats.double())
-        return None, sums, learnt.sum(dim=1)
+        learnt = inputs["rows"][:, 1:][inputs["labels"][:, 1:] != IGNORED]
+        rows = int(inputs["rows"].max()) + 1
+        sums = torch.zeros(rows, dtype=torch.float64, device=nats.device).index_add_(0, learnt, nats.double())
+        return None, sums, learnt.bincount(minlength=rows)
 
-    def _get_eval_sampler(self, eval_dataset: Any) -> None:
-        """In order, each dialogue once; like lengths side by side would save little and make results move."""
+    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler[Draw]:
+        return RowOrder(eval_dataset, shuffled=False)
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[Draw]:
         assert self.train_dataset is not None
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
-        return EpochOrder(self.train_dataset, self.args.train_sampling_strategy, batch_size=batch, seed=seed)
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        super()._save(output_dir, state_dict)
-        # A pickle that nothing reads: the settings are in recipe.yaml.
-        (Path(output_dir or self.args.output_dir) / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+        return RowOrder(self.train_dataset, shuffled=True)
 
 
 def _reply_metrics(prediction: EvalPrediction) -> dict[str, float]:

@@ -1,0 +1,156 @@
+"""Checkpoints made to harm: nothing in them is ever run, whatever their manifest says."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from personable.errors import Interrupted, TrainingStopped
+from personable.training import train
+from personable.training.manifest import MANIFEST, damage, seal
+from personable.training.record import MetricsFile
+from tests.training.small import record_of, same_weights, small_recipe
+
+
+class Payload:
+    """Unpickled, it makes a folder: the marker that code was run."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.fixture(scope="module")
+def stopped(base, data, tmp_path_factory) -> Path:
+    """A run stopped after step 5, with checkpoints of steps 4 and 5."""
+    run = tmp_path_factory.mktemp("stopped") / "run"
+
+    def terminate(_self, args, state, control, **_):
+        if state.global_step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(Interrupted):
+        monkeypatch.setattr(MetricsFile, "on_step_end", terminate)
+        train(small_recipe(base, data, run, max_steps=8))
+    return run
+
+
+@pytest.fixture
+def run(stopped, tmp_path) -> Path:
+    return Path(shutil.copytree(stopped, tmp_path / "run"))
+
+
+def newest(run: Path) -> Path:
+    return run / "checkpoints" / "checkpoint-5"
+
+
+def resealed(checkpoint: Path) -> None:
+    """With a manifest that matches, as an attacker would make it."""
+    (checkpoint / MANIFEST).unlink()
+    seal(checkpoint)
+
+
+def test_the_payload_works(tmp_path) -> None:
+    """Else the tests below would show nothing."""
+    torch.save({"state": Payload(tmp_path / "marker")}, tmp_path / "file")
+    torch.load(tmp_path / "file", weights_only=False)
+    assert (tmp_path / "marker").is_dir()
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["torch.save", "pickle"])
+@pytest.mark.parametrize("name", ["rng_state.pth", "optimizer.pt", "scheduler.pt"])
+def test_what_is_read_by_torch_may_hold_tensors_only(base, data, tmp_path, run, name: str, plain: bool) -> None:
+    marker, file = tmp_path / "marker", newest(run) / name
+    poisoned = {"state": Payload(marker), "python": Payload(marker)}
+    if plain:
+        file.write_bytes(pickle.dumps(poisoned))
+    else:
+        torch.save(poisoned, file)
+    resealed(newest(run))
+    settings = small_recipe(base, data, run, max_steps=8)
+    with pytest.raises(TrainingStopped, match=r"checkpoint-5, found a file that asks to run code; it was not obeyed"):
+        train(settings, resume=True)
+    assert not marker.exists()
+    shutil.rmtree(newest(run))  # as the message says
+    train(settings, resume=True)
+    assert record_of(run)["resumed_at_steps"][-1] == 4
+
+
+@pytest.mark.parametrize("name", ["training_args.bin", "pytorch_model.bin", "adapter_model.bin", "deep/state.pkl"])
+@pytest.mark.parametrize("alone", [False, True], ids=["beside the weights", "in their place"])
+def test_a_checkpoint_with_a_pickle_that_is_not_ours_is_passed_over(
+    base, data, tmp_path, run, caplog, name: str, alone: bool
+) -> None:
+    marker, file = tmp_path / "marker", newest(run) / name
+    file.parent.mkdir(exist_ok=True)
+    torch.save({"transformer.wte.weight": Payload(marker)}, file)
+    if alone:
+        (newest(run) / "model.safetensors").unlink()
+    resealed(newest(run))
+    train(small_recipe(base, data, run, max_steps=8), resume=True)
+    assert f"checkpoint-5 cannot be used (refused: {name} is a pickle" in caplog.text
+    assert record_of(run)["resumed_at_steps"] == [4]
+    assert not marker.exists()
+
+
+def test_weights_that_only_a_pickle_holds_are_not_loaded_as_the_best(base, data, tmp_path, run) -> None:
+    """The best checkpoint is loaded at the end, wherever trainer_state.json says that it is."""
+    marker, elsewhere = tmp_path / "marker", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    torch.save({"transformer.wte.weight": Payload(marker)}, elsewhere / "pytorch_model.bin")
+    state = newest(run) / "trainer_state.json"
+    state.write_text(state.read_text().replace(str(run), str(elsewhere)).replace(
+        '"best_model_checkpoint": "', f'"best_model_checkpoint": "{elsewhere}", "x": "').replace(', "x": ', ', "trial_name": '))
+    resealed(newest(run))
+    train(small_recipe(base, data, run, max_steps=8), resume=True)
+    assert not marker.exists()
+    assert record_of(run)["kept"]["step"] == 8
+
+
+def test_tensors_of_other_shapes_are_explained(base, data, run) -> None:
+    torch.save({"state": {}, "param_groups": []}, newest(run) / "optimizer.pt")
+    resealed(newest(run))
+    with pytest.raises(TrainingStopped, match=r"checkpoint-5.*cannot be used"):
+        train(small_recipe(base, data, run, max_steps=8), resume=True)
+
+
+class TestIndexOfShards:
+    """torch.distributed.checkpoint reads its `.metadata` with a plain pickle.load: it is looked through before."""
+
+    def test_a_real_one_passes(self, tmp_path) -> None:
+        import torch.distributed.checkpoint as shards
+
+        state = {"weight": torch.ones(3, dtype=torch.bfloat16), "nested": {"step": 3, "names": ["a"]}}
+        shards.save(state, checkpoint_id=tmp_path / "optimizer_0", no_dist=True)
+        seal(tmp_path)
+        assert damage(tmp_path) is None
+
+    def test_one_that_runs_code_is_refused(self, tmp_path) -> None:
+        folder, marker = tmp_path / "checkpoint", tmp_path / "marker"
+        (folder / "optimizer_0").mkdir(parents=True)
+        (folder / "optimizer_0" / ".metadata").write_bytes(pickle.dumps(Payload(marker)))
+        seal(folder)
+        assert damage(folder) == "refused: optimizer_0/.metadata names more than tensors"
+        assert not marker.exists()
+
+
+def test_a_manifest_that_is_no_manifest_is_damage(tmp_path) -> None:
+    for content in ("[]", "{", '{"a": 1}', '{"a": {"bytes": 0}}', "\x00", "null", '"text"'):
+        (tmp_path / MANIFEST).write_text(content)
+        assert damage(tmp_path) == f"damaged: {MANIFEST}", content
+
+
+def test_a_run_beside_is_whole(stopped, base, data, tmp_path, run) -> None:
+    """Untouched, the same folder goes on."""
+    train(small_recipe(base, data, run, max_steps=8), resume=True)
+    train(small_recipe(base, data, tmp_path / "whole", max_steps=8))
+    assert same_weights(run, tmp_path / "whole")
