@@ -7,13 +7,15 @@ Personable, the classic recipe and TRL, on the same cores.
     python benchmarks/quality_per_minute.py --quick --json quality.json
 
 Variants are those of training.py, one process after the other, with all cores. The same for all: base, seed, learning
-rate (constant after a warm-up, so that a curve does not depend on where it ends), AdamW (fused), clipping at 1, float32
-on a CPU, dropout (but personable_dropout), the ConvAI2 training dialogues (detokenised), and about as many learnt tokens
-in an optimiser step: the replies of 4 dialogues, which are one row of 1024 tokens, or for the classic recipe as many
-replies of any dialogues. Each draws its dialogues in its own random order; Personable also shuffles the facts of
-personas, its default. The clock runs while Trainer trains: not while models and data are loaded, nor while perplexity is
-measured, which one and the same plain model does, with the weights of the one in training, over 60 dialogues of the
-validation file. A mark is measured after the step that reaches it, so slow variants are given somewhat more time.
+rate (constant after a warm-up, so that a curve does not depend on where it ends), AdamW (fused), clipping at 1,
+float32 on a CPU
+(or --bf16), dropout (but personable_dropout), the ConvAI2 training dialogues (detokenised), and about as many
+learnt tokens in an optimiser step: the replies of 4 dialogues, which are one row of 1024 tokens, or for the classic
+recipe as many replies of any dialogues. Each draws its dialogues in its own random order; Personable also shuffles the
+facts of personas, its default. The clock runs while Trainer trains: not while models and data are loaded, nor while
+perplexity is measured, which one and the same plain model does, with the weights of the one in training, over 60
+dialogues of the validation file. A mark is measured after the step that reaches it, so slow variants are given somewhat
+more time.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import disable_progress_bars
+
 from fine_tuning.job import ROW_TOKENS, Job, Variant
 from fine_tuning.material import (
     LATER,
@@ -40,7 +43,6 @@ from fine_tuning.material import (
     write_material,
 )
 from fine_tuning.processes import SKIPPED, cores, measure, runnable
-
 from personable.base import load_tokenizer
 from personable.provenance import hardware, versions
 
@@ -49,6 +51,8 @@ STYLES = {
     Variant.CLASSIC: ("tab:gray", "classic: one padded example per reply"),
     Variant.CLASSIC_DYNAMIC: ("tab:brown", "classic, padded per micro-batch"),
     Variant.TRL_TUNED: ("tab:orange", "TRL SFTTrainer, packed and tuned"),
+    Variant.TRL_BF16: ("tab:olive", "TRL SFTTrainer, packed and tuned, bf16"),
+    Variant.PERSONABLE_BF16: ("tab:green", "Personable, bf16"),
     Variant.TRL_DEFAULTS: ("tab:red", "TRL SFTTrainer, defaults"),
     Variant.PERSONABLE: ("tab:blue", "Personable"),
     Variant.PERSONABLE_LORA: ("tab:cyan", "Personable, LoRA"),
@@ -80,6 +84,7 @@ def main() -> None:
                 warmup_steps=given.warmup_steps,
                 dropout=given.dropout,
                 lora=given.lora,
+                bf16=given.bf16,
                 seed=given.seed,
                 marks=marks,
             )
@@ -99,12 +104,13 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", default="starter")
     parser.add_argument("--lora", action="store_true", help="LoRA (r 16, all linear layers) for all variants")
+    parser.add_argument("--bf16", action="store_true", help="for all variants, where the CPU computes it")
     parser.add_argument(
         "--variants", nargs="+", type=Variant, choices=list(Variant), default=list(DEFAULT_VARIANTS), metavar="VARIANT"
     )
     parser.add_argument("--minutes", type=float, default=10, help="of training, each variant")
     parser.add_argument("--marks", type=int, default=10, help="how often perplexity is measured, at equal distances")
-    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--warmup-steps", type=int, default=10)
     parser.add_argument("--dialogues-per-step", type=int, default=4, help="a multiple of 4")
     parser.add_argument("--dropout", type=float, default=0.0)
@@ -174,11 +180,11 @@ def _line(name: str, curve: dict[str, Any]) -> str:
 
 def table(found: dict[str, Any]) -> str:
     """Perplexity at each mark, a line per variant."""
-    heads = "".join(f"{seconds / 60:>8.2g}" for seconds in (0, *found["mark_seconds"]))
+    heads = "".join(f"{seconds / 60:>10.2g}" for seconds in (0, *found["mark_seconds"]))
     lines = [f"{'minutes':<20}{heads}"]
     for name, curve in found["curves"].items():
         values = [curve["untrained_perplexity"], *(mark["perplexity"] for mark in curve["marks"])]
-        lines.append(f"{name:<20}" + "".join(f"{value:>8.2f}" for value in values))
+        lines.append(f"{name:<20}" + "".join(f"{value:>10.2f}" for value in values))
     lines += [f"{name} skipped: {reason}" for name, reason in found["skipped"].items()]
     for name, below in found["personable_below_at_every_mark"].items():
         lines.append(f"personable is {'below' if below else 'NOT below'} {name} at every mark")

@@ -9,21 +9,23 @@ classic           one example per reply with the whole history before it, padded
 classic_dynamic   the same, padded to the longest of each micro-batch
 trl_tuned         TRL's SFTTrainer on whole dialogues, packed (bfd) into rows of 1024 tokens; on a CPU bf16 and gradient
                   checkpointing off
+trl_bf16          trl_tuned in bf16, which some CPUs compute and most emulate
 trl_defaults      SFTTrainer with its own defaults: bf16, gradient checkpointing, padded whole dialogues, no packing
 personable        `personable.training.train`, speed from the run's metrics.jsonl
-personable_lora   the same with `lora: {}` (r 16, all linear layers)
+personable_bf16   the same in bf16
+personable_lora   personable with `lora: {}` (r 16, all linear layers)
 
 A step learns the replies of 4 dialogues (64 on a GPU), about 400 tokens. All: random weights of one seed, GPT-2's
-tokenizer, AdamW (fused), clipping at 1, learning rate 1e-5, no dropout, all cores, float32 on a CPU (but trl_defaults)
-and bf16 on a GPU. Each measurement is a process of its own, one at a time: first a step on four dialogues that are the
-same for all (its loss shows that all compute the same), then more. The clock starts at the end of the first micro-batch:
-for all but the classic variants, whose only step has eight of them, that is the end of a whole step. Variants take
+tokenizer, AdamW (fused), clipping at 1, learning rate 1e-5, no dropout, all cores, float32 on a CPU (but for the
+variants named so, and trl_defaults) and bf16 on a GPU. Each measurement is a process of its own, one at a time: first a step on four dialogues that are the
+same for all (its loss shows that all compute the same), then more. The clock starts at the end of the first
+micro-batch: for all but the classic variants, whose steps have eight of them, that is the end of a step. Variants take
 turns, in an order that changes with each round; dialogues change with each round too.
 
 FLOP/s counts what learning the dialogues takes at least, for all variants alike (each dialogue once, logits of learnt
 tokens; formula and source in fine_tuning/operations.py), so padding, histories read again and activations computed
 again do not count. `computed` is the same for what a variant reads without its padding. Both are set against a matrix
-product measured in the same round. `ratios` in the JSON are those of `personable` to the others, of each shape and, at
+product measured in the same round, in bf16 for the variants that compute in it. `ratios` in the JSON are those of `personable` to the others, of each shape and, at
 the top, the smallest of all shapes; null for what was skipped.
 """
 
@@ -42,6 +44,8 @@ from typing import Any
 
 import torch
 from datasets import disable_progress_bars
+from transformers.utils import logging as transformers_logging
+
 from fine_tuning.job import DIALOGUES_PER_ROW, ROW_TOKENS, Job, Variant
 from fine_tuning.material import (
     FIRST,
@@ -63,8 +67,6 @@ from fine_tuning.operations import (
     needed_per_learnt_token,
 )
 from fine_tuning.processes import SKIPPED, cores, measure, runnable
-from transformers.utils import logging as transformers_logging
-
 from personable.base import load_tokenizer
 from personable.dialogue import Dialogue
 from personable.encoding import EncodedDialogue
@@ -72,18 +74,38 @@ from personable.provenance import hardware, versions
 
 # Steps after the first: a slow variant's one step lasts longer than many of a fast one.
 STEPS = {
-    "small": {"classic": 0, "classic_dynamic": 1, "trl_tuned": 4, "trl_defaults": 1, "personable": 7, "personable_lora": 7},
-    "medium": {"classic": 0, "trl_tuned": 2, "trl_defaults": 1, "personable": 4, "personable_lora": 4},
-}  # fmt: skip
+    "small": {
+        "classic": 0,
+        "classic_dynamic": 1,
+        "trl_tuned": 4,
+        "trl_defaults": 1,
+        "trl_bf16": 5,
+        "personable": 7,
+        "personable_bf16": 10,
+        "personable_lora": 7,
+    },
+    "medium": {
+        "classic": 0,
+        "trl_tuned": 2,
+        "trl_bf16": 3,
+        "trl_defaults": 1,
+        "personable": 4,
+        "personable_bf16": 6,
+        "personable_lora": 4,
+    },
+}
 STEPS["tiny"] = STEPS["small"]
 ROUNDS = {"tiny": 2, "small": 3, "medium": 2}
-QUICK = tuple(variant for variant in Variant if variant.value in STEPS["medium"])
+QUICK = (Variant.CLASSIC, Variant.TRL_TUNED, Variant.TRL_DEFAULTS, Variant.PERSONABLE, Variant.PERSONABLE_LORA)
 COMPARED = {
     "vs_classic": Variant.CLASSIC,
     "vs_trl_tuned": Variant.TRL_TUNED,
     "vs_trl_defaults": Variant.TRL_DEFAULTS,
 }
-GPU_DIALOGUES_PER_STEP, GPU_REPLIES_PER_BATCH, GPU_STEPS = 64, 32, 10  # times as many steps, which are that much shorter
+GPU_DIALOGUES_PER_STEP, GPU_REPLIES_PER_BATCH = 64, 32
+GPU_STEPS = 10
+"""Times as many steps, which are that much shorter."""
+IN_BF16 = (Variant.TRL_DEFAULTS.value, Variant.TRL_BF16.value, Variant.PERSONABLE_BF16.value)
 SAME_LOSS = 1e-4
 """Largest difference of first-step losses in float32."""
 
@@ -189,8 +211,8 @@ def _round(
     write_material(folder, FIRST, first.dialogues, first.laid_out)
     write_material(folder, LATER, later.dialogues, later.laid_out)
     known = Shape(SHAPES[shape]["n_layer"], SHAPES[shape]["n_embd"], load_tokenizer("starter").vocab_size)
-    rate = matmul_rate(known.width, given.device)
-    print(f"{shape}: matrix product {rate / 1e9:.0f} GFLOP/s", file=sys.stderr)
+    rates = {bf16: matmul_rate(known.width, given.device, bf16=bf16) for bf16 in (False, True)}
+    print(f"{shape}: matrix product {rates[False] / 1e9:.0f} GFLOP/s, in bf16 {rates[True] / 1e9:.0f}", file=sys.stderr)
     everything = [_as_columns(one) for one in (*first.laid_out, *later.laid_out)]
     measured = {}
     for variant in order:
@@ -207,14 +229,22 @@ def _round(
         )
         one = measure(job)
         one["learnt_tokens_per_second"] = one["learnt_tokens"] / one["seconds"]
-        one |= _utilisation(one["learnt_tokens_per_second"], variant, known, everything, rate)
+        one |= _utilisation(one["learnt_tokens_per_second"], variant, known, everything, rates[_in_bf16(job)])
         measured[variant.value] = one
         print(
             f"{shape}: {variant} {one['learnt_tokens_per_second']:.1f} learnt tokens/s, first-step loss "
             f"{one['first_step_loss']:.5f}, {one['peak_memory_bytes'] / 1e9:.1f} GB",
             file=sys.stderr,
         )
-    return {"matmul_flops_per_second": rate, "variants": measured}
+    return {
+        "matmul_flops_per_second": rates[on_gpu],
+        "matmul_bf16_flops_per_second": rates[True],
+        "variants": measured,
+    }
+
+
+def _in_bf16(job: Job) -> bool:
+    return job.computes_bf16 or job.variant is Variant.TRL_DEFAULTS
 
 
 def _utilisation(
@@ -262,14 +292,16 @@ def _summary(rounds: list[dict[str, Any]], variants: list[Variant]) -> dict[str,
         for variant in variants
     }
     losses = [
-        [one["first_step_loss"] for name, one in each["variants"].items() if name != Variant.TRL_DEFAULTS.value]
-        for each in rounds
+        [one["first_step_loss"] for name, one in each["variants"].items() if name not in IN_BF16] for each in rounds
     ]
     difference = max(max(each) - min(each) for each in losses) if all(losses) else None
     return {
         "variants": table,
         "ratios": {name: ratio(Variant.PERSONABLE, other) for name, other in COMPARED.items()},
         "matmul_gflops_per_second": round(statistics.median(e["matmul_flops_per_second"] for e in rounds) / 1e9, 1),
+        "matmul_bf16_gflops_per_second": round(
+            statistics.median(e["matmul_bf16_flops_per_second"] for e in rounds) / 1e9, 1
+        ),
         "largest_difference_of_first_step_losses": difference,
         "same_first_step_losses": difference is not None and difference <= SAME_LOSS,
     }
@@ -277,7 +309,8 @@ def _summary(rounds: list[dict[str, Any]], variants: list[Variant]) -> dict[str,
 
 def _table(shape: str, found: dict[str, Any]) -> str:
     lines = [
-        f"{shape}, {len(found['rounds'])} round(s), matrix product {found['matmul_gflops_per_second']} GFLOP/s",
+        f"{shape}, {len(found['rounds'])} round(s), matrix product {found['matmul_gflops_per_second']} GFLOP/s, "
+        f"in bf16 {found['matmul_bf16_gflops_per_second']}",
         f"{'':<16} {'learnt tok/s':>12} {'personable is':>14} {'of matmul':>9} {'computed':>9} {'memory':>8}",
     ]
     for name, one in found["variants"].items():
@@ -290,7 +323,7 @@ def _table(shape: str, found: dict[str, Any]) -> str:
     difference = found["largest_difference_of_first_step_losses"]
     if difference is not None:
         same = "equal" if found["same_first_step_losses"] else "NOT EQUAL"
-        lines.append(f"first-step losses (without trl_defaults) {same}: largest difference {difference:.1e}")
+        lines.append(f"first-step losses (without bf16) {same}: largest difference {difference:.1e}")
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -97,14 +98,25 @@ def test_an_interrupted_run_goes_on(recipe, base, tmp_path, here) -> None:
                 process.send_signal(signal.SIGTERM)
                 break
         rest = process.stderr.read()
-    assert process.returncode == 130, "".join(seen) + rest
-    assert "--resume" in rest
+    assert process.returncode == 143, "".join(seen) + rest
+    saved = re.search(r"stopped: step (\d+) is saved\. Next: personable train (.*) --resume", rest)
+    assert saved, rest
     assert "Traceback" not in rest
     assert not (tmp_path / "run" / "config.json").exists()
-    code, _, err = here(recipe, "--base", base, *FEW[:2], "--set=training.max_steps=8", *often, "--resume")
+    step = int(saved[1])
+    code, _, err = here(saved[2], f"--set=training.max_steps={step + 1}", "--resume")
     assert code == 0, err
-    assert "step 8/8" in err
-    assert "step 5/8" not in err, "it went on from the checkpoint"
+    assert f"step {step + 1}/{step + 1}" in err
+    assert f"step {step}/" not in err, "it went on from the checkpoint"
+
+
+def test_ctrl_c_ends_with_130(recipe, base, here, monkeypatch) -> None:
+    from personable.training.record import MetricsFile
+
+    monkeypatch.setattr(MetricsFile, "on_step_end", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
+    code, out, err = here(recipe, "--base", base, *FEW)
+    assert (code, out) == (130, "")
+    assert "stopped: step 1 is saved. Next: personable train" in err
 
 
 def test_a_dry_run_prints_the_settings_and_leaves(recipe, tmp_path, here) -> None:

@@ -33,13 +33,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tests.tiny import tiny_base
+from tests.training.small import same_weights, write_data
 
 from personable.base import UNFINISHED
 from personable.training import Recipe, make_recipe, train
 from personable.training.manifest import STAGING
 from personable.training.record import METRICS, MetricsFile, read_metrics
-from tests.tiny import tiny_base
-from tests.training.small import same_weights, write_data
 
 SAVE_STEPS = 3
 STEPS_PER_KILL = 2
@@ -88,7 +88,7 @@ def main() -> int:
 def survived(folder: Path, *, kills: int, seed: int) -> dict[str, Any]:
     """Trains, kills and compares until there were so many kills."""
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["personable.training", "tests.training.small"])
+    processes.set_forkserver_preload(["personable.training", "tests.training.small", "matplotlib.figure"])
     _end(processes.Process(target=_make, args=(folder,)))
     draw, runs, equal = random.Random(seed), list[list[Life]](), list[bool]()
     while (left := kills - sum(life.killed for lives in runs for life in lives)) > 0:

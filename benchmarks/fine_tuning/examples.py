@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -62,7 +63,7 @@ def shuffled_batches(replies: Sequence[Reply], replies_per_batch: int, *, seed: 
 
 def _even_parts(replies: list[Reply], count: int) -> list[list[Reply]]:
     bounds = [round(part * len(replies) / count) for part in range(count + 1)]
-    return [replies[begin:end] for begin, end in zip(bounds, bounds[1:], strict=False) if end > begin]
+    return [replies[begin:end] for begin, end in pairwise(bounds) if end > begin]
 
 
 class ReplyExamples(Dataset[dict[str, torch.Tensor]]):

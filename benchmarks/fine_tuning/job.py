@@ -24,16 +24,20 @@ class Variant(StrEnum):
     """SFTTrainer with packing (bfd); bf16 and gradient checkpointing off on a CPU."""
     TRL_DEFAULTS = "trl_defaults"
     """SFTTrainer as it comes: bf16, gradient checkpointing, no packing."""
+    TRL_BF16 = "trl_bf16"
+    """trl_tuned in bf16: tuned further where the processor computes it."""
     PERSONABLE = "personable"
     PERSONABLE_LORA = "personable_lora"
     """r 16, all linear layers."""
     PERSONABLE_DROPOUT = "personable_dropout"
     """With dropout 0.1."""
+    PERSONABLE_BF16 = "personable_bf16"
+    """What a recipe gets by default where the processor computes bf16."""
 
     @property
     def needs_peers(self) -> bool:
         """Whether it runs in the environment that `make bench-peers` makes."""
-        return self in (Variant.TRL_TUNED, Variant.TRL_DEFAULTS)
+        return self in (Variant.TRL_TUNED, Variant.TRL_DEFAULTS, Variant.TRL_BF16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +60,18 @@ class Job:
     warmup_steps: int = 0
     dropout: float = 0.0
     lora: bool = False
+    bf16: bool = False
+    """For all variants; always so on a GPU."""
     seed: int = 0
     steps: int = 1
     """Optimiser steps on the later dialogues, after one on the first."""
     marks: tuple[float, ...] = ()
     """Seconds of training after which validation perplexity is measured; the last ends it. Empty: speed is measured."""
+
+    @property
+    def computes_bf16(self) -> bool:
+        """Whether matrix products are taken in bf16; what TRL's defaults do is theirs."""
+        return self.bf16 or self.device == "cuda" or self.variant in (Variant.TRL_BF16, Variant.PERSONABLE_BF16)
 
     @property
     def rows_per_step(self) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+
 from fine_tuning.job import Job
 from fine_tuning.material import VALIDATION, read_material
 from fine_tuning.peers import with_lora
-
 from personable.base import load_base
 from personable.encoding import EncodedDialogue
 from personable.encoding.batches import Collator, pad_id_of

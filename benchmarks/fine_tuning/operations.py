@@ -1,8 +1,9 @@
 """Floating-point operations that learning takes, and how many a second the machine can do at best.
 
 After Chowdhery et al. 2022 (PaLM), appendix B: a weight of a matrix takes 2 operations per token forwards and 4
-backwards; attention takes, for a sequence of n tokens in each layer of width w, 12 n² w, half of it under a causal mask.
-Embedding look-ups, norms and activations are left out, as are padding, masked attention and anything computed twice.
+backwards; attention takes, for a sequence of n tokens in each layer of width w, 12 n² w, half of it under a causal
+mask. Embedding look-ups, norms and activations are left out, as are padding, masked attention and anything computed
+twice.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+
 from fine_tuning.examples import Encoded, replies_of
 
 
@@ -65,14 +67,14 @@ def lora_weights(shape: Shape, rank: int = 16) -> int:
     return shape.layers * rank * ((w + 3 * w) + (w + w) + (w + 4 * w) + (4 * w + w))
 
 
-def matmul_rate(width: int, device: str, *, tokens: int = 1024, repetitions: int = 40) -> float:
+def matmul_rate(width: int, device: str, *, bf16: bool, tokens: int = 1024, repetitions: int = 40) -> float:
     """Operations a second of (tokens, w) x (w, 4 w), the largest product of a layer: median of many.
 
-    In float32 on a CPU, bf16 on a GPU, where also more tokens are taken, as it would otherwise never be busy.
+    In bf16 or float32. On a GPU more tokens are taken, as it would otherwise never be busy.
     """
-    dtype = torch.float32
+    dtype = torch.bfloat16 if bf16 else torch.float32
     if device == "cuda":
-        dtype, tokens = torch.bfloat16, 16 * tokens
+        tokens *= 16
     left = torch.randn(tokens, width, device=device, dtype=dtype)
     right = torch.randn(width, 4 * width, device=device, dtype=dtype)
     seconds = []

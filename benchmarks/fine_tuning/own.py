@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.job import ROW_TOKENS, Job, Variant
-from fine_tuning.material import FIRST, LATER, VALIDATION
 from transformers import TrainerCallback
 
+from fine_tuning.job import ROW_TOKENS, Job, Variant
+from fine_tuning.material import FIRST, LATER, VALIDATION
 from personable.training import make_recipe, train
 from personable.training.recipe import Recipe
 from personable.training.record import METRICS, read_metrics
@@ -30,19 +30,16 @@ def speed(job: Job) -> dict[str, Any]:
     }
 
 
-def learn(job: Job, watch: TrainerCallback) -> int:
-    """Fine-tunes until `watch` says stop; how many tokens were learnt."""
+def learn(job: Job, watch: TrainerCallback) -> None:
+    """Fine-tunes until `watch` says stop."""
     with tempfile.TemporaryDirectory(prefix="fine-tuning-") as folder:
-        run = Path(folder) / "run"
-        train(recipe_of(job, job.data / LATER, run, max_steps=10**6), callbacks=[watch])
-        return int(_losses(run)[-1]["learnt_tokens"])
+        train(recipe_of(job, job.data / LATER, Path(folder) / "run", max_steps=10**6), callbacks=[watch])
 
 
 def recipe_of(job: Job, dialogues: Path, run: Path, *, max_steps: int) -> Recipe:
     """The job as a recipe; everything it does not name is Personable's default."""
     validation = job.data / VALIDATION
     lora = job.lora or job.variant is Variant.PERSONABLE_LORA
-    timed = {"encoding": {"context_tokens": ROW_TOKENS, "shuffle_persona": bool(job.marks)}}
     return make_recipe(
         {
             "base": job.base,
@@ -52,7 +49,8 @@ def recipe_of(job: Job, dialogues: Path, run: Path, *, max_steps: int) -> Recipe
                 "validation": str((validation if validation.exists() else dialogues).with_suffix(".jsonl")),
                 "detokenise": False,  # done already
             },
-            **timed,
+            # Where losses are compared, facts have to stand in the order in which others read them.
+            "encoding": {"context_tokens": ROW_TOKENS, "shuffle_persona": bool(job.marks)},
             **({"lora": {}} if lora else {}),
             "dropout": 0.1 if job.variant is Variant.PERSONABLE_DROPOUT else job.dropout,
             "training": {
@@ -66,8 +64,7 @@ def recipe_of(job: Job, dialogues: Path, run: Path, *, max_steps: int) -> Recipe
                 "eval_strategy": "no",
                 "save_strategy": "no",
                 "seed": job.seed,
-                # Others compute in float32 on a CPU, also on one that is fast in bf16.
-                **({"bf16": False} if job.device == "cpu" else {}),
+                "bf16": job.computes_bf16,
             },
         }
     )

@@ -7,12 +7,12 @@ from typing import Any
 
 import datasets
 import torch
-from fine_tuning.examples import ReplyExamples, batches_by_step, replies_of, shuffled_batches
-from fine_tuning.job import ROW_TOKENS, Job, Variant
-from fine_tuning.watches import Counted
 from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.pytorch_utils import Conv1D
 
+from fine_tuning.examples import ReplyExamples, batches_by_step, replies_of, shuffled_batches
+from fine_tuning.job import ROW_TOKENS, Job, Variant
+from fine_tuning.watches import Counted
 from personable.base import load_base, load_tokenizer
 from personable.encoding.batches import IGNORED, pad_id_of
 
@@ -49,7 +49,7 @@ def _classic(job: Job, first: datasets.Dataset, later: datasets.Dataset, folder:
         per_device_train_batch_size=1,  # an item of the dataset is a micro-batch
         gradient_accumulation_steps=per_step,
         remove_unused_columns=False,
-        bf16=job.device == "cuda",
+        bf16=job.computes_bf16,
         **_arguments(job, folder),
     )
     return Trainer(
@@ -68,10 +68,13 @@ def _only_one(features: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor
 def _with_trl(job: Job, first: datasets.Dataset, later: datasets.Dataset, folder: str) -> Trainer:
     from trl import SFTConfig, SFTTrainer
 
-    on_gpu = job.device == "cuda"
-    if job.variant is Variant.TRL_TUNED:
+    if job.variant is not Variant.TRL_DEFAULTS:
         rows = min(TRL_ROWS_PER_BATCH[job.device], job.rows_per_step)
-        chosen: dict[str, Any] = {"packing": True, "bf16": on_gpu, "gradient_checkpointing": False}
+        chosen: dict[str, Any] = {
+            "packing": True,
+            "bf16": job.computes_bf16,
+            "gradient_checkpointing": False,
+        }
         chosen |= {"per_device_train_batch_size": rows, "gradient_accumulation_steps": job.rows_per_step // rows}
     else:
         chosen = {"per_device_train_batch_size": job.dialogues_per_step, "gradient_accumulation_steps": 1}

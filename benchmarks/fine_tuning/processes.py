@@ -44,8 +44,8 @@ def measure(job: Job) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="fine-tuning-job-") as folder:
         asked, answered = Path(folder) / "job.json", Path(folder) / "result.json"
         write_job(job, asked)
+        command: list[str | Path] = [python, "-m", "fine_tuning.worker", asked, answered]
         # What a run keeps of prepared data goes with the folder, so that no round finds what another has left.
-        command = [python, "-m", "fine_tuning.worker", asked, answered]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, env=_environment(job, Path(folder) / "cache")
         )

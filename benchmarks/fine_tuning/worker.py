@@ -10,13 +10,13 @@ from typing import Any
 
 import datasets
 import torch
+from transformers.utils import logging as transformers_logging
+
 from fine_tuning import own, peers
 from fine_tuning.job import Job, read_job
 from fine_tuning.judge import Judge
 from fine_tuning.material import FIRST, LATER, read_material
 from fine_tuning.watches import PerplexityOverTime, Stopwatch
-from transformers.utils import logging as transformers_logging
-
 from personable.provenance import peak_memory_bytes
 
 

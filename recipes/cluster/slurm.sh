@@ -38,7 +38,7 @@ training=$!
 stopped=
 stop() {
     stopped=yes
-    kill -TERM "$training" 2>/dev/null
+    scancel --signal=TERM "$SLURM_JOB_ID" # the steps, not this script
 }
 trap stop TERM
 wait "$training"

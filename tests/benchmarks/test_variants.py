@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+
 from fine_tuning import own, peers
 from fine_tuning.examples import ReplyExamples, batches_by_step, replies_of, shuffled_batches
 from fine_tuning.job import Job, Variant, read_job, write_job
 from fine_tuning.material import LATER, TRAINING_FILE, encoded, filling_rows, read_material, read_some, write_material
 from fine_tuning.operations import Shape, classic_per_learnt_token, needed_per_learnt_token, operations
 from fine_tuning.watches import PerplexityOverTime, Stopwatch
-
 from personable.base import load_tokenizer
 from personable.encoding.batches import IGNORED
 from tests.tiny import tiny_base
@@ -35,7 +35,9 @@ def test_classic_examples_of_real_dialogues_learn_the_tokens_that_whole_dialogue
     batches, per_step = batches_by_step(replies, 4, 4)
     assert len(batches) == 10 * per_step
     learnt: dict[int, list[int]] = {}
-    for batch, tensors in zip(batches, ReplyExamples(whole, batches, 0, 1024), strict=False):
+    examples = ReplyExamples(whole, batches, 0, 1024)
+    for number, batch in enumerate(batches):
+        tensors = examples[number]
         assert tensors["input_ids"].shape == (len(batch), 1024)
         for reply, ids, mask, labels in zip(
             batch, tensors["input_ids"], tensors["attention_mask"], tensors["labels"], strict=True
@@ -107,11 +109,13 @@ def test_a_job_survives_its_file(job: Job, tmp_path: Path) -> None:
 
 def test_first_dialogues_fill_their_rows(tmp_path: Path) -> None:
     laid_out = encoded(TRAIN, load_tokenizer(tiny_base(tmp_path)), 1024)
-    row_tokens = sum(sorted(len(one.input_ids) for one in laid_out)[:2])
-    chosen = filling_rows(laid_out, 2, row_tokens, 1) if row_tokens else []
-    assert sum(len(laid_out[number].input_ids) for number in chosen) <= row_tokens
-    with pytest.raises(ValueError, match="expected 3 successive dialogues that fill 1 rows"):
-        filling_rows(laid_out, 3, row_tokens, 1)
+    lengths = [len(one.input_ids) for one in laid_out]
+    row_tokens = max(lengths)
+    chosen = filling_rows(laid_out, 2, row_tokens, 1)
+    assert chosen == [chosen[0], chosen[0] + 1]
+    assert sum(lengths[number] for number in chosen) <= row_tokens
+    with pytest.raises(ValueError, match="expected 8 successive dialogues that fill 1 rows"):
+        filling_rows(laid_out, 8, row_tokens, 1)
 
 
 def test_operations_of_one_layer_counted_by_hand() -> None:

@@ -2,8 +2,9 @@
 
     python -m torch.distributed.run --nproc-per-node 2 -m tests.training.job JOB.json [--sharded]
 
-JOB.json: a list of {"recipe": FILE, "stop_after": STEP or null}. With a step, rank 0 gets a SIGTERM after it, and the run
-is then resumed. Which dialogues a process drew is written beside the recipe: FILE.drawn.RANK.json, [[epoch, index], ...].
+JOB.json: a list of {"recipe": FILE, "stop_after": STEP or null}. With a step, rank 0 gets a SIGTERM after it, and the
+run is then resumed. Which dialogues a process drew, [[epoch, index], ...], is written beside the recipe, as
+FILE.drawn.RANK.json.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ RANK = int(os.environ["RANK"])
 
 
 def shard_on_cpu() -> None:
-    """What `accelerate launch` sets for FSDP2; and, as accelerate shards on accelerators only, this CPU poses as one."""
+    """What `accelerate launch` sets for FSDP2; and as accelerate shards on accelerators only, this CPU poses as one."""
     os.environ |= {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "ACCELERATE_TORCH_DEVICE": "cpu"}
     os.environ |= {"FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP", "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT"}
     PartialState._prepare_backend = lambda *_: ("gloo", DistributedType.MULTI_GPU)

@@ -22,13 +22,15 @@ from tests.training.launching import ENVIRONMENT, ROOT, job, launched, launcher,
 from tests.training.small import VALIDATION, measured, record_of, rows, settings, spoken, weights_of
 
 LORA = {"r": 4, "alpha": 8, "target_modules": ["c_attn", "c_proj"]}
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "packed": {},
     "padded": {"encoding": {"packing": False}},
     "packed-lora": {"lora": LORA},
     "padded-lora": {"encoding": {"packing": False}, "lora": LORA},
 }
 STEPS = 6
+LONG = {"max_steps": 120, "save_strategy": "steps", "save_steps": 10, "eval_strategy": "steps", "eval_steps": 60}
+LONG |= {"load_best_model_at_end": False}
 PERSONABLE = ("--no-python", str(Path(sys.executable).with_name("personable")))
 
 
@@ -44,7 +46,7 @@ def data(tmp_path_factory) -> Path:
 def recipe_of(kind: str, base: Path, data: Path, run: Path, **training: Any) -> dict[str, Any]:
     """One row in each micro-batch, so that who gets which matters; as exact as float32 is."""
     exact = {"bf16": False, "max_steps": STEPS, "per_device_eval_batch_size": 1}
-    return {**settings(base, data, run, **exact, **training), "dropout": 0.0, **KINDS[kind]}
+    return {**settings(base, data, run, **(exact | training)), "dropout": 0.0, **KINDS[kind]}
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +60,10 @@ def alone(base, data, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def together(base, data, tmp_path_factory) -> Path:
-    """Runs of two processes, with one micro-batch each to a step."""
+    """Runs of two processes, with one micro-batch each to a step; `long` has time for something to happen."""
     folder = tmp_path_factory.mktemp("together")
     recipes = {kind: recipe_of(kind, base, data, folder / kind) for kind in KINDS}
+    recipes["long"] = recipe_of("packed", base, data, folder / "long", **LONG)
     job(folder, {write_recipe_file(folder / f"{kind}.yaml", each): None for kind, each in recipes.items()})
     return folder
 
@@ -125,36 +128,29 @@ def test_every_dialogue_of_an_epoch_goes_to_one_process(together, kind) -> None:
     assert sorted(first[0] + first[1]) == list(range(24))
 
 
-def test_a_killed_process_ends_the_job_which_resumes_to_the_same_weights(base, data, tmp_path) -> None:
+def test_a_killed_process_ends_the_job_which_resumes_to_the_same_weights(base, data, tmp_path, together) -> None:
     """And the main process alone writes and speaks."""
-    long = {"max_steps": 120, "save_steps": 10, "eval_steps": 60, "save_strategy": "steps", "save_total_limit": 2}
-    long |= {"eval_strategy": "steps", "load_best_model_at_end": False}
-    files = {
-        name: write_recipe_file(tmp_path / f"{name}.yaml", recipe_of("packed", base, data, tmp_path / name, **long))
-        for name in ("killed", "unbroken")
-    }
-    command = (*PERSONABLE, "train", str(files["killed"]))
+    run = tmp_path / "run"
+    recipe = write_recipe_file(tmp_path / "recipe.yaml", recipe_of("packed", base, data, run, **LONG))
+    command = (*PERSONABLE, "train", str(recipe))
     process = subprocess.Popen(
         launcher(*command), cwd=ROOT, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    wait_for_step(tmp_path / "killed" / "metrics.jsonl", 15, process)
+    wait_for_step(run / "metrics.jsonl", 15, process)
     (victim,) = [child for child in psutil.Process(process.pid).children() if child.environ().get("RANK") == "1"]
     victim.send_signal(signal.SIGKILL)
-    killed = time.monotonic()
     _, said = process.communicate(timeout=60)
-    assert time.monotonic() - killed < 60
     assert process.returncode != 0
     assert "--resume" in said, said
-    assert (tmp_path / "killed" / UNFINISHED).exists()
+    assert (run / UNFINISHED).exists()
 
     resumed = launched(*command, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stdout.count("finished in") == 1
     assert resumed.stderr.count("step 120/120") == 1
-    assert record_of(tmp_path / "killed")["resumed_at_steps"][0] >= 10
-    job(tmp_path, {files["unbroken"]: None})
-    whole, found = weights_of(tmp_path / "unbroken"), weights_of(tmp_path / "killed")
-    assert all(torch.equal(found[name], whole[name]) for name in whole)
+    assert record_of(run)["resumed_at_steps"][0] >= 10
+    unbroken, found = weights_of(together / "long"), weights_of(run)
+    assert all(torch.equal(found[name], unbroken[name]) for name in unbroken)
 
 
 def wait_for_step(metrics: Path, step: int, process: subprocess.Popen[str]) -> None:
@@ -172,5 +168,5 @@ def test_what_all_processes_run_into_is_said_once(base, data, tmp_path) -> None:
     refused = launched(*PERSONABLE, "train", str(recipe))
     assert refused.returncode == 1
     assert refused.stderr.count("found other files in") == 1
-    assert "Traceback" not in refused.stderr.partition("torch.distributed")[0]
+    assert refused.stderr.count("Traceback") == 1, "torchrun's own"
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["thesis.tex"]

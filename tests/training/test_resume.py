@@ -133,18 +133,18 @@ def test_without_a_usable_checkpoint_nothing_is_touched(base, data, tmp_path) ->
 
 
 def test_a_damaged_best_checkpoint_is_not_loaded_at_the_end(base, data, tmp_path, caplog) -> None:
-    """Step 2 stays the best, as every step makes it worse; then what is kept is the end."""
+    """The best stays the one of step 2, as the largest perplexity is wanted; once it is lost, the end is kept."""
     run = tmp_path / "run"
-    worse = {"learning_rate": 4e-2, "lr_scheduler_type": "constant"}
-    interrupted(recipe(base, data, run, **worse), 9)
-    state = json.loads((run / "checkpoints" / "checkpoint-9" / "trainer_state.json").read_text())
+    worse = {"greater_is_better": True, "max_steps": 5}
+    interrupted(recipe(base, data, run, **worse), 3)
+    state = json.loads((run / "checkpoints" / "checkpoint-3" / "trainer_state.json").read_text())
     best = run / "checkpoints" / f"checkpoint-{state['best_global_step']}"
     assert state["best_model_checkpoint"] == str(best)
-    assert best.name != "checkpoint-9"
+    assert best.name == "checkpoint-2"
     os.truncate(best / "model.safetensors", 1000)
     train(recipe(base, data, run, **worse), resume=True)
     assert f"{best}, the best so far, cannot be used" in caplog.text
-    assert record_of(run)["kept"]["step"] == 10
+    assert record_of(run)["kept"]["step"] == 5
 
 
 def test_an_interrupted_run_may_be_moved(base, data, tmp_path, unbroken) -> None:

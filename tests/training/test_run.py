@@ -242,14 +242,13 @@ def test_a_loss_that_is_no_number_stops_training(base, data, tmp_path) -> None:
     recipe = small_recipe(base, data, tmp_path / "run", learning_rate=1e30, warmup_steps=0, max_steps=6)
     with pytest.raises(TrainingStopped, match=r"finite loss, found .*(nan|inf).*training.learning_rate"):
         train(recipe)
-    assert rows(tmp_path / "run", "step")[-1].get("loss") is None, "JSON knows no NaN"
     with pytest.raises(BaseNotFound, match="--resume"):
         load_base(tmp_path / "run")
 
 
 def test_weights_that_are_no_numbers_are_not_saved_unseen(base, data, tmp_path) -> None:
     recipe = small_recipe(
-        base, data, tmp_path / "run", learning_rate=1e30, warmup_steps=0, max_steps=6, logging_steps=100,
+        base, data, tmp_path / "run", learning_rate=1e39, warmup_steps=0, max_steps=1, logging_steps=100,
         eval_strategy="no", save_strategy="no",
     )  # fmt: skip
     with pytest.raises(TrainingStopped, match="weights that are no numbers"):
@@ -263,7 +262,7 @@ def test_a_full_disk_is_explained_and_training_goes_on_after(base, data, tmp_pat
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # less than the weights take
     try:
-        with pytest.raises(TrainingStopped, match=r"File too large.*make room, then go on with --resume"):
+        with pytest.raises(TrainingStopped, match=r"File too large.*make room, then .*recipe.yaml --resume"):
             train(recipe)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

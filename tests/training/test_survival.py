@@ -10,11 +10,11 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from tools.kill_training import survived
 from transformers import TrainerCallback
 
 from personable.errors import Interrupted, RecipeError, TrainingStopped
@@ -52,9 +52,10 @@ def signalled(settings, event: str, *, step: int, signum: int = signal.SIGTERM, 
             sent.append(signum)
             os.kill(os.getpid(), signum)
 
-    with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(Interrupted) as caught:
+    with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(MetricsFile, event, send)
-        train(settings, resume=resume)
+        with pytest.raises(Interrupted) as caught:
+            train(settings, resume=resume)
     return caught.value
 
 
@@ -68,22 +69,22 @@ def checkpoints(run: Path) -> list[str]:
     return sorted(path.name for path in (run / "checkpoints").iterdir())
 
 
-@pytest.mark.parametrize("by", ["steps", "epoch"])
 @pytest.mark.parametrize(
-    ("event", "step", "saved"),
+    ("event", "step", "saved", "by"),
     [
-        ("on_step_begin", 0, 1),
-        ("on_substep_end", 2, 3),  # between the two micro-batches
-        ("on_pre_optimizer_step", 4, 5),
-        ("on_step_end", 2, 2),
-        ("on_prediction_step", 4, 4),  # in the middle of an evaluation
-        ("on_save", 4, 4),
-        ("on_epoch_end", 4, 4),
-        ("on_step_end", 7, 7),
+        ("on_step_begin", 0, 1, "steps"),
+        ("on_substep_end", 2, 3, "steps"),  # between the two micro-batches
+        ("on_pre_optimizer_step", 4, 5, "epoch"),
+        ("on_prediction_step", 4, 4, "steps"),  # in the middle of an evaluation
+        ("on_save", 4, 4, "epoch"),
+        ("on_epoch_end", 4, 4, "epoch"),
+        ("on_step_end", 4, 4, "epoch"),  # the last of an epoch, before it is evaluated
+        ("on_step_end", 7, 7, "steps"),
+        ("on_step_end", 7, 7, "epoch"),
     ],
 )
 def test_a_signal_saves_one_checkpoint_from_which_all_is_as_if_unbroken(
-    base, data, tmp_path, unbroken, by: str, event: str, step: int, saved: int
+    base, data, tmp_path, unbroken, event: str, step: int, saved: int, by: str
 ) -> None:
     run = tmp_path / "run"
     settings = recipe(base, data, run, **(BY_EPOCH if by == "epoch" else {}))
@@ -100,10 +101,10 @@ def test_a_signal_saves_one_checkpoint_from_which_all_is_as_if_unbroken(
 
 def test_interrupted_again_and_again(base, data, tmp_path, unbroken) -> None:
     run = tmp_path / "run"
-    for step in range(1, 7):
+    for step in (1, 2, 3, 6):
         signalled(recipe(base, data, run), "on_step_end", step=step, resume=step > 1)
     train(recipe(base, data, run), resume=True)
-    assert record_of(run)["resumed_at_steps"] == [1, 2, 3, 4, 5, 6]
+    assert record_of(run)["resumed_at_steps"] == [1, 2, 3, 6]
     assert same_weights(run, unbroken / "steps")
     assert story(run) == story(unbroken / "steps")
 
@@ -136,9 +137,9 @@ def test_a_step_is_written_once(base, data, tmp_path, monkeypatch) -> None:
 
 
 def test_what_a_signal_saves_is_kept_where_one_checkpoint_is_allowed(base, data, tmp_path) -> None:
-    settings = recipe(base, data, tmp_path / "run", save_total_limit=1, learning_rate=4e-2)
+    settings = recipe(base, data, tmp_path / "run", save_total_limit=1, greater_is_better=True)
     signalled(settings, "on_step_end", step=5)
-    assert "checkpoint-5" in checkpoints(tmp_path / "run")
+    assert checkpoints(tmp_path / "run") == ["checkpoint-2", "checkpoint-5"], "the best and the newest"
 
 
 def test_where_nothing_is_saved_a_signal_saves(base, data, tmp_path, unbroken) -> None:
@@ -238,7 +239,7 @@ class TestCheckpoints:
         fsync, rename = os.fsync, Path.rename
 
         def noted(handle: int) -> None:
-            synced.add(os.readlink(f"/proc/self/fd/{handle}"))
+            synced.add(str(Path(f"/proc/self/fd/{handle}").readlink()))
             fsync(handle)
 
         def checked(path: Path, target: Path) -> Path:
@@ -256,18 +257,15 @@ class TestCheckpoints:
         """Trainer would delete it once training ends, and a kill after that would lose all since the best."""
         run, left = tmp_path / "run", []
         monkeypatch.setattr("personable.training.run.finish", lambda *_, **__: left.extend(checkpoints(run)))
-        worse = {"learning_rate": 4e-2, "lr_scheduler_type": "constant", "save_total_limit": 1, "max_steps": 8}
-        train(small_recipe(base, data, run, also={"early_stopping_patience": None}, **worse))
-        evaluations = {row["step"]: row["eval_reply_perplexity"] for row in rows(run, "eval_loss") if row["step"]}
-        best = min(evaluations, key=evaluations.__getitem__)
-        assert best != 8, "a best one that is not the newest"
-        assert left == [f"checkpoint-{best}", "checkpoint-8"]
+        first_is_best = {"greater_is_better": True, "save_total_limit": 1, "max_steps": 6}
+        train(small_recipe(base, data, run, also={"early_stopping_patience": None}, **first_is_best))
+        assert left == ["checkpoint-2", "checkpoint-6"]
 
 
 class TestDisk:
     """No room."""
 
-    @pytest.mark.parametrize("room", [20_000, 100_000, 250_000])
+    @pytest.mark.parametrize("room", [20_000, 250_000])
     def test_a_limit_to_files(self, base, data, tmp_path, unbroken, room: int) -> None:
         """From less than the weights take to more than the weights and less than the optimiser."""
         run = tmp_path / "run"
@@ -373,18 +371,9 @@ class TestNumbers:
 
 
 def test_killed_at_random_moments_a_run_ends_with_the_same_weights(tmp_path) -> None:
-    """A small edition of the tool; see there for the large one."""
-    import sys
-
-    summary = tmp_path / "summary.json"
-    began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.kill_training", "--kills", "5", "--json", str(summary)],
-        capture_output=True, text=True, timeout=120, check=False, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(summary.read_text())
+    """A small edition of what the tool does; see there."""
+    found = survived(tmp_path, kills=5, seed=1)
     assert found["kills"] == 5
-    assert found["bit_equal"] is True
+    assert found["inside_a_save"]
+    assert found["bit_equal"]
     assert found["most_steps_repeated"] <= found["save_steps"]
-    assert time.monotonic() - began < 120

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import pickle
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +23,6 @@ from personable.training.manifest import STAGING, remove_leftovers, seal, sync
 from personable.training.record import not_finite
 from personable.training.stopping import StopSignals, largest, lost_process
 
-log = logging.getLogger(__name__)
-
 
 class SafeCheckpoints(Trainer):  # type: ignore[misc]  # transformers ships no types
     """Saves a checkpoint whole or not at all, never one with weights that are no numbers, and stops where asked.
@@ -32,6 +30,8 @@ class SafeCheckpoints(Trainer):  # type: ignore[misc]  # transformers ships no t
     A checkpoint is written under another name, brought to the disk, given a manifest and only then its own name; older
     ones go after that. All processes of a distributed run write into the same folder, which they have to share.
     """
+
+    control: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -76,7 +76,7 @@ class SafeCheckpoints(Trainer):  # type: ignore[misc]  # transformers ships no t
             super()._save_checkpoint(model, trial)
         finally:
             self._staging = None
-        # Not left to Trainer, which looks whether the folder is there yet: with FSDP it is not, elsewhere perhaps not seen.
+        # Not left to Trainer, which looks whether the folder is there yet: with FSDP it is not, elsewhere not seen yet.
         if self.state.best_global_step == self.state.global_step:
             self.state.best_model_checkpoint = str(checkpoint)
             if self.args.should_save:
@@ -114,19 +114,19 @@ class SafeCheckpoints(Trainer):  # type: ignore[misc]  # transformers ships no t
         return place
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        with _pickles_refused(resume_from_checkpoint):
+        with _mismatch_explained(resume_from_checkpoint):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        with _pickles_refused(checkpoint):
+        with _mismatch_explained(checkpoint):
             super()._load_optimizer_and_scheduler(checkpoint)
 
     def _load_scaler(self, checkpoint: str | None) -> None:
-        with _pickles_refused(checkpoint):
+        with _mismatch_explained(checkpoint):
             super()._load_scaler(checkpoint)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        with _pickles_refused(checkpoint):
+        with _mismatch_explained(checkpoint):
             super()._load_rng_state(checkpoint)
         if checkpoint and self._unlogged(checkpoint).exists():
             unlogged = json.loads(self._unlogged(checkpoint).read_text(encoding="utf-8"))
@@ -238,14 +238,23 @@ def _unwritable_explained(checkpoint: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _pickles_refused(checkpoint: str | None) -> Iterator[None]:
+def _mismatch_explained(checkpoint: str | None) -> Iterator[None]:
     """torch reads tensors only (`weights_only`) and raises where a file would have it run anything else."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # the error follows
+            yield
     except pickle.UnpicklingError as error:
         what = str(error).split("\n", maxsplit=1)[0]
         raise TrainingStopped(
             f"expected tensors and numbers in {checkpoint}, found a file that asks to run code; it was not obeyed "
-            f"({what}). Next: delete that folder, then --resume goes on from the checkpoint before it; and find out who "
-            "wrote it."
+            f"({what}). Next: delete that folder, then --resume goes on from the checkpoint before it; and find out "
+            "who wrote it."
+        ) from error
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        if lost_process(error) or isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise TrainingStopped(
+            f"expected what this run has saved in {checkpoint}, found what cannot be used for it: {error}. Next: "
+            "resume with as many processes and the engine that the run had, or start anew with --overwrite."
         ) from error

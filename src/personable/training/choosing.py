@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -15,11 +14,8 @@ import pyarrow as pa
 from datasets import Dataset, Features, Value, concatenate_datasets
 from numpy.typing import NDArray
 
-from personable.corpus.canonical import parse_canonical
-from personable.corpus.places import Place
 from personable.corpus.splitting import Places, Ties, persona_key, split_places, ties_of
-from personable.dialogue import Dialogue
-from personable.training.corpora import LINE, Corpus
+from personable.training.corpora import LINE, Corpus, dialogue_of
 from personable.training.workers import mapped
 
 _TIES = Features({name: Value("uint64") for name in Ties.__slots__})
@@ -47,7 +43,9 @@ class Cut:
         ties = mapped(lines, _ties, into=_TIES, file=None, what="compared")
         return split_places(
             np.stack([ties.data.column(name).to_numpy() for name in Ties.__slots__], axis=1),
-            lambda: (persona_key(dialogue.persona) for batch in line_batches(lines) for dialogue in map(_read, batch)),
+            lambda: (
+                persona_key(dialogue.persona) for batch in line_batches(lines) for dialogue in map(dialogue_of, batch)
+            ),
             validation_share=self.share,
             seed=self.seed,
         )
@@ -113,9 +111,5 @@ def _lines(corpora: Iterable[Corpus]) -> Dataset:
 
 
 def _ties(lines: dict[str, list[str]]) -> pa.Table:
-    rows = [asdict(ties_of(_read(line))) for line in lines[LINE]]
+    rows = [asdict(ties_of(dialogue_of(line))) for line in lines[LINE]]
     return pa.Table.from_pylist(rows, schema=_TIES.arrow_schema)
-
-
-def _read(line: str) -> Dialogue:
-    return parse_canonical(Place("a prepared dialogue", 1), json.loads(line))[0]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -11,19 +13,25 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from datasets import Dataset, Features, Value
+from datasets import Dataset, Features, Value, concatenate_datasets
 from datasets.arrow_writer import ArrowWriter
 
 import personable.corpus
 from personable.corpus import Format, iter_dialogues
-from personable.corpus.canonical import canonical_line
+from personable.corpus.canonical import canonical_line, parse_canonical
+from personable.corpus.detokenising import detokenised
+from personable.corpus.places import Place
 from personable.corpus.reading import files_of
+from personable.dialogue import Dialogue
 from personable.errors import BadRecord, DataError
 from personable.training import kept
+from personable.training.workers import mapped
+
+log = logging.getLogger(__name__)
 
 LINE = "line"
 """The only column: a dialogue as its canonical line."""
-_FILE = "dialogues.arrow"
+_COLUMNS = Features({LINE: Value("string")})
 _LINES_AT_ONCE = 1000
 
 
@@ -54,7 +62,8 @@ class Corpus:
         if self._again:
             self._folder = kept.whole(self._folder.path.name) or self._again()
             self._again = None
-        return Dataset.from_file(str(self._folder.path / _FILE))
+        files = [str(self._folder.path / file) for file in self._folder.about["files"]]
+        return concatenate_datasets([Dataset.from_file(file) for file in files])
 
 
 def read_corpus(source: Source) -> Corpus:
@@ -72,7 +81,8 @@ def read_corpus(source: Source) -> Corpus:
 
     if not key:
         folder = kept.temporary(make)
-        return Corpus(folder.about["sha256"], _problems(folder, files), folder, None)
+        key = _digest([folder.about["sha256"], source.detokenise, code_of(personable.corpus)])
+        return Corpus(key, _problems(folder, files), folder, None)
     name = f"dialogues-{key}"
     found = kept.find(name)
     folder = found or kept.keep(name, make)
@@ -97,8 +107,11 @@ def _key(source: Source, files: Iterable[Path], split: str | None) -> str | None
         return None
     if not contents:
         return None
-    how = [contents, split, source.format, source.detokenise, source.max_bad, code_of(personable.corpus)]
-    return hashlib.sha256(json.dumps(how).encode()).hexdigest()[:32]
+    return _digest([contents, split, source.format, source.detokenise, source.max_bad, code_of(personable.corpus)])
+
+
+def _digest(values: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
 
 
 def _sha256(file: Path) -> str:
@@ -108,28 +121,43 @@ def _sha256(file: Path) -> str:
 
 def _write(source: Source, files: tuple[Path, ...], folder: Path) -> dict[str, Any]:
     problems: list[BadRecord] = []
-    dialogues = iter_dialogues(
-        source.path,
-        format=source.format,
-        detokenise=source.detokenise,
-        max_bad=source.max_bad,
-        on_problem=problems.append,
-    )
-    digest, count = hashlib.sha256(), 0
-    with ArrowWriter(path=str(folder / _FILE), features=Features({LINE: Value("string")})) as writer:
-        for lines in _batches(map(canonical_line, dialogues)):
-            digest.update("\n".join(lines).encode("utf-8") + b"\n")
-            writer.write_batch({LINE: lines})
-            count += len(lines)
-        writer.finalize()
+    dialogues = iter_dialogues(source.path, format=source.format, max_bad=source.max_bad, on_problem=problems.append)
+    read, started = folder / "read.arrow", time.monotonic()
+    count, digest = _write_lines(map(canonical_line, dialogues), read)
+    log.info("%d dialogues read in %.1f s", count, time.monotonic() - started)
     if not count:
         raise problems[0] if problems else DataError(f"{source.path}: expected dialogues, found none")
+    if source.detokenise:  # it takes longer than reading, and needs no order
+        lines = Dataset.from_file(str(read))
+        mapped(lines, _detokenised, into=_COLUMNS, file=folder / "dialogues.arrow", what="detokenised")
+        read.unlink()
     names = [str(file) for file in files]
     noted = [
         [names.index(each.path) if each.path in names else each.path, each.line, each.expected, each.found]
         for each in problems
     ]
-    return {"dialogues": count, "sha256": digest.hexdigest(), "problems": noted}
+    return {"dialogues": count, "sha256": digest, "problems": noted}
+
+
+def _write_lines(lines: Iterator[str], file: Path) -> tuple[int, str]:
+    """How many, and their SHA-256."""
+    digest, count = hashlib.sha256(), 0
+    with ArrowWriter(path=str(file), features=_COLUMNS) as writer:
+        for batch in _batches(lines):
+            digest.update("\n".join([*batch, ""]).encode("utf-8"))
+            writer.write_batch({LINE: batch})
+            count += len(batch)
+        writer.finalize()
+    return count, digest.hexdigest()
+
+
+def _detokenised(lines: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {LINE: [canonical_line(detokenised(dialogue_of(line))) for line in lines[LINE]]}
+
+
+def dialogue_of(line: str) -> Dialogue:
+    """The dialogue of a canonical line."""
+    return parse_canonical(Place("a prepared dialogue", 1), json.loads(line))[0]
 
 
 def _batches(lines: Iterator[str]) -> Iterator[list[str]]:

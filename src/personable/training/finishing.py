@@ -42,7 +42,7 @@ def evaluated(run: Path, step: int) -> float | None:
 
 
 def whole_model(trainer: ReplyTrainer, recipe: Recipe) -> Any:
-    """The trained model with all of its weights. Where those are sharded, only the main process gets it: None elsewhere."""
+    """The trained model with all of its weights. Where those are sharded, the main process gets it; None elsewhere."""
     accelerator = trainer.accelerator
     if accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         return accelerator.unwrap_model(trainer.model)

@@ -33,7 +33,7 @@ _OURS = re.compile(
 
 
 def open_run(recipe: Recipe, *, resume: bool, overwrite: bool) -> Path | None:
-    """The checkpoint to go on from. Raises RecipeError where the folder is taken, TrainingStopped where none is whole."""
+    """Checkpoint to go on from. Raises RecipeError where the folder is taken, TrainingStopped where none is whole."""
     run = recipe.run
     if resume:
         if not (run / UNFINISHED).exists():
@@ -97,8 +97,8 @@ def _newest_whole(checkpoints: Path) -> Path | None:
         return checkpoint
     if problems:
         raise TrainingStopped(
-            f"expected a checkpoint to go on from in {checkpoints}, found none that can be used: {'; '.join(problems)}. "
-            "Next: put one back from a copy, or start anew with --overwrite."
+            f"expected a checkpoint to go on from in {checkpoints}, found none that can be used: "
+            f"{'; '.join(problems)}. Next: put one back from a copy, or start anew with --overwrite."
         )
     return None
 

@@ -54,7 +54,7 @@ class Folder:
 
 
 Make = Callable[[Path], dict[str, Any]]
-"""Writes the files into a folder and returns what to note about them."""
+"""Writes the files into a folder and returns what to note about them: how many `dialogues`, and more."""
 
 
 def prepared_folder() -> Path:
@@ -159,7 +159,10 @@ def _remove(path: Path, owner: int) -> None:
 
 
 def _made(path: Path, make: Make) -> dict[str, Any]:
+    started = time.monotonic()
     about = make(path)
+    size = sum(file.stat().st_size for file in path.iterdir())
+    log.info("%d dialogues prepared in %.1f s, %.1f MB", about["dialogues"], time.monotonic() - started, size / 1e6)
     about["files"] = {file.name: _sha256(file) for file in sorted(path.iterdir())}
     (path / _ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
     path.chmod(0o755)  # as any other folder; that of a temporary one is for its owner alone

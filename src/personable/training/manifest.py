@@ -100,12 +100,15 @@ class _IndexReader(pickle.Unpickler):
     """Knows the types that an index of sharded tensors consists of, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module in ("torch.distributed.checkpoint.metadata", "torch.distributed.checkpoint.filesystem"):
-            found = super().find_class(module, name) if "." not in name else None
+        if module == "torch.distributed.checkpoint.metadata" and "." not in name:
+            found = super().find_class(module, name)
             if isinstance(found, type) and found.__module__ == module:
                 return found
         if (module, name) in (
             ("torch", "Size"),
+            ("torch.distributed.checkpoint.filesystem", "_StorageInfo"),
+            ("pathlib", "PosixPath"),  # where the shards lay when they were written
+            ("pathlib._local", "PosixPath"),
             ("collections", "OrderedDict"),
             ("torch.serialization", "_get_layout"),
         ):

@@ -48,7 +48,8 @@ def read_parts(recipe: Recipe, layout: Layout, *, seed: int) -> Parts:
     with processes.local_main_process_first():
         tell = log.warning if processes.is_local_main_process else log.debug
         train, validation = _choices(recipe.data, seed, tell)
-        parts = Parts(_prepared(train, layout), _prepared(validation, layout))
+        identity = _identity(layout)
+        parts = Parts(_prepared(train, layout, identity), _prepared(validation, layout, identity))
         for warning in (*parts.train.warnings, *parts.validation.warnings):
             tell("%s", warning)
     return parts
@@ -79,13 +80,13 @@ def _choices(data: DataSettings, seed: int, tell: Any) -> tuple[Choice, Choice]:
     )
 
 
-def _prepared(choice: Choice, layout: Layout) -> Prepared:
+def _prepared(choice: Choice, layout: Layout, identity: Sequence[Any]) -> Prepared:
     def make(folder: Path) -> dict[str, Any]:
         lines = choice.lines()
         mapped(lines, encode_lines, into=COLUMNS, file=folder / "windows.arrow", what="encoded", layout=layout)
         return {"dialogues": len(lines), "fingerprint": _fingerprint(lines), "warnings": choice.warnings()}
 
-    key = json.dumps([choice.key, _identity(layout)])
+    key = json.dumps([choice.key, identity])
     name = f"windows-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
     folder = kept.whole(name) or kept.keep(name, make)
     rows = concatenate_datasets([Dataset.from_file(str(folder.path / file)) for file in folder.about["files"]])
@@ -111,11 +112,9 @@ def _fingerprint(lines: Dataset) -> str:
 def _identity(layout: Layout) -> list[Any]:
     """All that the token ids of a dialogue depend on beside the dialogue."""
     tokenizer = layout.tokenizer
-    settings = json.loads(tokenizer.backend_tokenizer.to_str())
-    for changed_by_use in ("truncation", "padding"):
-        settings.pop(changed_by_use, None)
+    tokenizer("")  # an earlier call may have left truncation or padding set, which would be part of its content
     return [
-        hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
+        hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
         tokenizer.chat_template,
         {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
         tokenizer.all_special_tokens,

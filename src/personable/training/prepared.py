@@ -16,6 +16,8 @@ from personable.corpus import fingerprint
 from personable.corpus.canonical import canonical_line
 from personable.dialogue import Dialogue, Persona, Speaker, Turn
 from personable.encoding import EncodedDialogue
+from personable.encoding.layout import cuts_not_logged
+from personable.encoding.many import encode_dialogues
 from personable.training.kept import Folder
 from personable.training.layout import Layout
 from personable.training.windows import cuts_persona, windows_of
@@ -33,6 +35,7 @@ COLUMNS = Features(
     }
 )
 """A row is a window; a dialogue that nothing is learnt from has one row of 0 tokens, so that it is counted."""
+_AT_ONCE = 500
 
 
 class Prepared:
@@ -125,30 +128,28 @@ def encode_lines(lines: dict[str, list[str]], *, layout: Layout) -> pa.Table:
 
 
 def _rows_of(dialogues: Sequence[Dialogue], layout: Layout) -> pa.Table:
-    rows = [row for dialogue in dialogues for row in _rows_of_one(dialogue, layout)]
-    return pa.Table.from_pylist(rows, schema=COLUMNS.arrow_schema)
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    with cuts_not_logged():  # they are counted
+        for start in range(0, len(dialogues), _AT_ONCE):
+            some = dialogues[start : start + _AT_ONCE]
+            whole = encode_dialogues(some, layout.tokenizer, layout.budget, learn_partner=layout.learn_partner)
+            for dialogue, encoded in zip(some, whole, strict=True):
+                for row in _rows_of_one(dialogue, encoded, layout):
+                    for column, value in zip(columns.values(), row, strict=True):
+                        column.append(value)
+    return pa.Table.from_pydict(columns, schema=COLUMNS.arrow_schema)
 
 
-def _rows_of_one(dialogue: Dialogue, layout: Layout) -> Iterator[dict[str, Any]]:
-    counted = {
-        "replies": len(dialogue.replies),
-        "cut_persona": _number_of(dialogue.persona) if cuts_persona(dialogue, layout) else 0,
-    }
-    windows = windows_of(dialogue, layout)
+def _rows_of_one(dialogue: Dialogue, whole: EncodedDialogue | None, layout: Layout) -> Iterator[tuple[Any, ...]]:
+    counted = (len(dialogue.replies), _number_of(dialogue.persona) if cuts_persona(dialogue, layout) else 0)
+    windows = windows_of(dialogue, layout, whole)
     if not windows:
-        yield {"text": "", "input_ids": (), "learn": (), "cut_facts": (), "tokens": 0, "learnt": 0, **counted}
+        yield "", (), (), (), 0, 0, *counted
     for window in windows:
-        encoded = window.encoded
-        yield {
-            "text": canonical_line(_as_read(window.dialogue)),
-            "input_ids": encoded.input_ids,
-            "learn": encoded.learn_mask,
-            "cut_facts": encoded.cut_facts,
-            "tokens": len(encoded.input_ids),
-            "learnt": sum(encoded.learn_mask),
-            **counted,
-        }
-        counted = {"replies": 0, "cut_persona": 0}
+        text, encoded = canonical_line(_as_read(window.dialogue)), window.encoded
+        ids, learn = encoded.input_ids, encoded.learn_mask
+        yield text, ids, learn, encoded.cut_facts, len(ids), sum(learn), *counted
+        counted = (0, 0)
 
 
 def _number_of(persona: Persona) -> int:

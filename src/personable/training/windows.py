@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from personable.dialogue import Dialogue, Speaker
 from personable.encoding import EncodedDialogue
-from personable.encoding.layout import cuts_not_logged
 from personable.errors import EncodingError
 from personable.training.layout import Layout
 
@@ -27,22 +26,21 @@ def windows_of(dialogue: Dialogue, layout: Layout, whole: EncodedDialogue | None
     """
     windows: list[Window] = []
     rest = dialogue
-    with cuts_not_logged():
-        try:
-            while rest.turns and (rest.replies or layout.learn_partner):
-                encoded = whole if whole is not None and rest is dialogue else layout.encode(rest)
-                begin = encoded.dropped_turns
-                if begin and not layout.learn_partner:
-                    begin = _next_partner_turn(rest, begin)
-                window = replace(rest, turns=rest.turns[begin:]) if begin else rest
-                rest = replace(rest, turns=rest.turns[:begin])
-                if not (window.replies or layout.learn_partner):
-                    continue
-                if begin != encoded.dropped_turns:
-                    encoded = layout.encode(window)
-                windows.append(Window(window, replace(encoded, dropped_turns=0)))
-        except EncodingError:
-            return []
+    try:
+        while rest.turns and (rest.replies or layout.learn_partner):
+            encoded = whole if whole is not None and rest is dialogue else layout.encode(rest)
+            begin = encoded.dropped_turns
+            if begin and not layout.learn_partner:
+                begin = _next_partner_turn(rest, begin)
+            window = replace(rest, turns=rest.turns[begin:]) if begin else rest
+            rest = replace(rest, turns=rest.turns[:begin])
+            if not (window.replies or layout.learn_partner):
+                continue
+            if begin != encoded.dropped_turns:
+                encoded = layout.encode(window)
+            windows.append(Window(window, replace(encoded, dropped_turns=0) if begin else encoded))
+    except EncodingError:
+        return []
     return windows
 
 
@@ -51,11 +49,10 @@ def cuts_persona(dialogue: Dialogue, layout: Layout) -> bool:
     # A token covers at least one byte, so most personas need no counting.
     if len(dialogue.persona.text.encode("utf-8", "replace")) <= layout.budget.persona_tokens:
         return False
-    with cuts_not_logged():
-        try:
-            return bool(layout.encode(replace(dialogue, turns=dialogue.turns[-1:])).cut_facts)
-        except EncodingError:
-            return False
+    try:
+        return bool(layout.encode(replace(dialogue, turns=dialogue.turns[-1:])).cut_facts)
+    except EncodingError:
+        return False
 
 
 def _next_partner_turn(dialogue: Dialogue, begin: int) -> int:

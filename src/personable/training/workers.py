@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,7 +36,8 @@ def mapped(
     """
 
     def run(processes: int) -> Dataset:
-        return data.map(
+        started = time.monotonic()
+        found = data.map(
             function,
             batched=True,
             batch_size=500,
@@ -49,9 +51,11 @@ def mapped(
             new_fingerprint="0" * 16,  # nothing is looked up by it; finding one would mean to pickle the tokenizer
             desc=what,
         )
+        log.info("%d dialogues %s in %.1f s, %d at once", len(data), what, time.monotonic() - started, processes)
+        return found
 
     with _quiet(bar=len(data) >= _ROWS_WITH_PROGRESS and sys.stderr.isatty()), _environment_kept():
-        processes = min(_cores(), MOST_PROCESSES, len(data) // ROWS_PER_PROCESS)
+        processes = max(min(_cores(), MOST_PROCESSES, len(data) // ROWS_PER_PROCESS), 1)
         try:
             return run(processes)
         except RuntimeError as error:
