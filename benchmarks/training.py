@@ -16,17 +16,18 @@ personable_bf16   the same in bf16
 personable_lora   personable with `lora: {}` (r 16, all linear layers)
 
 A step learns the replies of 4 dialogues (64 on a GPU), about 400 tokens. All: random weights of one seed, GPT-2's
-tokenizer, AdamW (fused), clipping at 1, learning rate 1e-5, no dropout, all cores, float32 on a CPU (but for the
-variants named so, and trl_defaults) and bf16 on a GPU. Each measurement is a process of its own, one at a time: first a step on four dialogues that are the
-same for all (its loss shows that all compute the same), then more. The clock starts at the end of the first
-micro-batch: for all but the classic variants, whose steps have eight of them, that is the end of a step. Variants take
-turns, in an order that changes with each round; dialogues change with each round too.
+tokenizer, AdamW (fused), clipping at 1, learning rate 1e-5, no dropout, all cores; float32 on a CPU, but for the
+variants named after bf16 and for trl_defaults, and bf16 on a GPU. Each measurement is a process of its own, one at a
+time: first a step on four dialogues that are the same for all (its loss shows that all compute the same), then more.
+The clock starts at the end of the first micro-batch: for all but the classic variants, whose steps have eight of
+them, that is the end of a step. Variants take turns, in an order that changes with each round; dialogues change with
+each round too.
 
 FLOP/s counts what learning the dialogues takes at least, for all variants alike (each dialogue once, logits of learnt
 tokens; formula and source in fine_tuning/operations.py), so padding, histories read again and activations computed
 again do not count. `computed` is the same for what a variant reads without its padding. Both are set against a matrix
-product measured in the same round, in bf16 for the variants that compute in it. `ratios` in the JSON are those of `personable` to the others, of each shape and, at
-the top, the smallest of all shapes; null for what was skipped.
+product measured in the same round, in bf16 for the variants that compute in it. `ratios` in the JSON are those of
+`personable` to the others, of each shape and, at the top, the smallest of all shapes; null for what was skipped.
 """
 
 from __future__ import annotations

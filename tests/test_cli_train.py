@@ -114,7 +114,11 @@ def test_ctrl_c_ends_with_130(recipe, base, here, monkeypatch) -> None:
     from personable.training.record import MetricsFile
 
     monkeypatch.setattr(MetricsFile, "on_step_end", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
-    code, out, err = here(recipe, "--base", base, *FEW)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever tests in the background has it ignored
+    try:
+        code, out, err = here(recipe, "--base", base, *FEW)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (code, out) == (130, "")
     assert "stopped: step 1 is saved. Next: personable train" in err
 

@@ -49,7 +49,7 @@ def layout() -> Layout:
 @pytest.fixture
 def corpus(tmp_path) -> Path:
     path = tmp_path / "corpus.jsonl"
-    write_dialogues((spoken(number, 2 + number % 7) for number in range(60)), path)
+    write_dialogues((spoken(number, 2 + number % 7) for number in range(30)), path)
     return path
 
 
@@ -107,9 +107,9 @@ def test_a_template_that_rewrites_what_is_said_is_refused_as_ever() -> None:
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_windows_are_what_encode_dialogue_gives_for_their_dialogues(name: str) -> None:
     layout = Layout(TOKENIZERS[name](), Budget(96, 24))
-    given = [random_dialogue(random.Random(seed)) for seed in range(100)]
+    given = [random_dialogue(random.Random(seed)) for seed in range(60)]
     prepared = prepared_of(given, layout)
-    assert prepared.dialogues == 100
+    assert prepared.dialogues == 60
     assert prepared.fingerprint == fingerprint(given)
     assert prepared.replies == sum(len(dialogue.replies) for dialogue in given)
     assert prepared.lengths.dtype == prepared.learnt.dtype == np.int32
@@ -184,7 +184,7 @@ def test_whatever_changes_the_result_is_noticed(what: str, corpus, layout, cache
     data: dict[str, Any] = {"max_dialogues": 9}
     seed = 0
     if what == "text":
-        write_dialogues((spoken(number, 3 + number % 5) for number in range(60)), corpus)
+        write_dialogues((spoken(number, 3 + number % 5) for number in range(30)), corpus)
     elif what == "seed":
         seed = 1
     elif what == "budget":
@@ -238,7 +238,7 @@ def test_several_processes_give_what_one_gives(corpus, layout, cache, monkeypatc
     one = parts(corpus, layout)
     environment = os.environ
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache / "other"))
-    monkeypatch.setattr(workers, "ROWS_PER_PROCESS", 10)
+    monkeypatch.setattr(workers, "BYTES_PER_PROCESS", 1000)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
     several = parts(corpus, layout)
     assert len(list((cache / "other").rglob("windows_*.arrow"))) == 3
@@ -297,7 +297,7 @@ def test_what_nobody_uses_goes(corpus, layout, cache) -> None:
 
 def test_what_lies_in_files_is_not_loaded(tmp_path, layout) -> None:
     path = tmp_path / "corpus.jsonl"
-    write_dialogues((spoken(number, 4) for number in range(1000)), path)
+    write_dialogues((spoken(number, 4) for number in range(500)), path)
     parts(path, layout, validation=str(path))
     before = pa.total_allocated_bytes()
     found = parts(path, layout, validation=str(path)).train

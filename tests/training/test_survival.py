@@ -59,6 +59,14 @@ def signalled(settings, event: str, *, step: int, signum: int = signal.SIGTERM, 
     return caught.value
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_is_listened_to():
+    """Whoever starts the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def story(run: Path) -> list[dict]:
     """metrics.jsonl without times."""
     return [{key: row[key] for key in row if "second" not in key} for row in rows(run, "step")]

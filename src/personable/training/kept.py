@@ -101,6 +101,22 @@ def keep(name: str, make: Make) -> Folder:
             prepared_folder(),
             error.strerror or error,
         )
+    return _elsewhere(make)
+
+
+def temporary(make: Make) -> Folder:
+    """Makes a folder that goes when nothing refers to it any more, in the cache if possible: /tmp may be memory.
+
+    Raises DataError where neither can be written, and what `make` raises.
+    """
+    try:
+        prepared_folder().mkdir(parents=True, exist_ok=True)
+        return _temporary(make, prepared_folder())
+    except OSError:
+        return _elsewhere(make)
+
+
+def _elsewhere(make: Make) -> Folder:
     try:
         return _temporary(make, None)
     except OSError as error:
@@ -108,15 +124,6 @@ def keep(name: str, make: Make) -> Folder:
             f"expected to be able to write prepared data to {prepared_folder()} or {tempfile.gettempdir()}, found: "
             f"{error.strerror or error}. Next: make room there, or point XDG_CACHE_HOME or TMPDIR elsewhere."
         ) from error
-
-
-def temporary(make: Make) -> Folder:
-    """Makes a folder that goes when nothing refers to it any more, in the cache if possible: /tmp may be memory."""
-    try:
-        prepared_folder().mkdir(parents=True, exist_ok=True)
-        return _temporary(make, prepared_folder())
-    except OSError:
-        return _temporary(make, None)
 
 
 def _kept(name: str, make: Make) -> Folder:

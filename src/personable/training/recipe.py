@@ -68,8 +68,8 @@ class EncodingSettings(_Settings):
     shuffle_persona: bool = True
     """Facts in a new order each epoch, so that a persona's meaning does not hang on their order."""
     packing: bool = True
-    """Dialogues end to end in rows of `context_tokens`, each attending to itself only. Where off, or where the base cannot
-    do that, they are padded, those of like length together."""
+    """Dialogues end to end in rows of `context_tokens`, each attending to itself only. Where off, or where the base
+    cannot do that, they are padded, those of like length together."""
     learn: Learn = Learn.REPLIES
     """`turns` learns the partner's as well: for pre-training on dialogue without personas."""
 

@@ -17,7 +17,7 @@ from datasets import Dataset, Features
 
 log = logging.getLogger(__name__)
 
-ROWS_PER_PROCESS = 4000
+BYTES_PER_PROCESS = 2_000_000
 """Below this, starting a process takes longer than it saves."""
 MOST_PROCESSES = 16
 """Each takes a few hundred MB at most; with more of them, reading and writing would be what takes time."""
@@ -55,7 +55,7 @@ def mapped(
         return found
 
     with _quiet(bar=len(data) >= _ROWS_WITH_PROGRESS and sys.stderr.isatty()), _environment_kept():
-        processes = max(min(_cores(), MOST_PROCESSES, len(data) // ROWS_PER_PROCESS), 1)
+        processes = max(min(_cores(), MOST_PROCESSES, _size(data) // BYTES_PER_PROCESS), 1)
         try:
             return run(processes)
         except RuntimeError as error:
@@ -65,6 +65,11 @@ def mapped(
         for unfinished in file.parent.glob("tmp*") if file else ():
             unfinished.unlink()
         return run(1)
+
+
+def _size(data: Dataset) -> int:
+    """Bytes of the rows, of which a selection is taken to have its share."""
+    return int(data.data.nbytes / max(len(data.data), 1) * len(data))
 
 
 def _cores() -> int:
