@@ -5,10 +5,10 @@
 
 Dialogues of 4 to 6 turns and personas of 4 facts, from a small word list and a seed, are written to a temporary folder
 as canonical JSONL. Two processes then do what `personable train` does first (`read_parts` with a recipe, one dialogue
-in 200 held out, the starter's tokenizer, all cores), lay out the rows of an epoch and read every window once: the
-first prepares, the second finds what was kept.
+in 200 held out, text as it stands, the starter's tokenizer, all cores): the first prepares, plans the rows of an epoch
+and reads every window once; the second finds what was kept.
 
-Memory is the largest sum, over the process and its children, of PSS as Linux gives it, looked at twice a second; shared
+Memory is the largest sum, over the process and its children, of PSS as Linux gives it, looked at once a second; shared
 pages are counted once. `own` are the pages that cannot be given back, `mapped` those of files, which the system takes
 back when something else needs the room.
 """
@@ -36,7 +36,7 @@ from personable.provenance import hardware, versions
 
 Found = TypeVar("Found")
 
-SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_LOOKS = 1.0
 WORDS = re.findall(
     r"\w+",
     "i you we they my your the a and but so really never always often once today yesterday work live love like "
@@ -54,27 +54,30 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="20,000 dialogues")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="for the corpus and what is kept; a temporary one by default")
+    parser.add_argument("--corpus", type=Path, help="one that an earlier call wrote into its folder, to save minutes")
     parser.add_argument("--json", type=Path, help="also write the result there")
     parser.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)  # what is measured, in a process of its own
+    parser.add_argument("--again", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.prepare:
-        print(json.dumps(prepare(given.prepare, given.dialogues)))
+        print(json.dumps(prepare(given.prepare, given.dialogues, again=given.again)))
         return
     dialogues = 20_000 if given.quick else given.dialogues
     with tempfile.TemporaryDirectory(dir=given.folder, prefix="preparation-") as folder:
-        result = measure(Path(folder), dialogues, given.seed)
+        result = measure(Path(folder), dialogues, given.seed, given.corpus)
     text = json.dumps(result, indent=2)
     if given.json:
         given.json.write_text(text + "\n", encoding="utf-8")
     print(text)
 
 
-def measure(folder: Path, count: int, seed: int) -> dict[str, Any]:
-    """Generates a corpus in the folder and has it prepared twice."""
-    corpus = folder / "corpus.jsonl"
-    tell(f"writing {count:,} dialogues")
-    write_dialogues(generated(count, seed), corpus)
-    first, second = (measured(corpus, count, folder / "cache") for _ in range(2))
+def measure(folder: Path, count: int, seed: int, corpus: Path | None) -> dict[str, Any]:
+    """Has a corpus prepared twice; generates it in the folder first where none is given."""
+    if corpus is None:
+        corpus = folder / "corpus.jsonl"
+        tell(f"writing {count:,} dialogues")
+        write_dialogues(generated(count, seed), corpus)
+    first, second = (measured(corpus, count, folder / "cache", again=again) for again in (False, True))
     return {
         "dialogues": count,
         "seed": seed,
@@ -104,10 +107,11 @@ def generated(count: int, seed: int) -> Iterator[Dialogue]:
         yield Dialogue(Persona(facts), turns, conversation=f"talk {number}")
 
 
-def measured(corpus: Path, count: int, cache: Path) -> dict[str, Any]:
+def measured(corpus: Path, count: int, cache: Path, *, again: bool) -> dict[str, Any]:
     """What a process that prepares says of itself, and the memory it and its children took."""
     environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
     command = [sys.executable, __file__, "--prepare", str(corpus), "--dialogues", str(count)]
+    command += ["--again"] if again else []
     largest = {"total": 0, "own": 0, "mapped": 0}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         while process.poll() is None:
@@ -140,8 +144,11 @@ def memory_kb(process: int) -> dict[str, int]:
     return found
 
 
-def prepare(corpus: Path, count: int) -> dict[str, Any]:
-    """Prepares a corpus as training does, plans the rows of an epoch, reads every window; how long each took."""
+def prepare(corpus: Path, count: int, *, again: bool) -> dict[str, Any]:
+    """Prepares a corpus as training does, plans the rows of an epoch, reads every window; how long each took.
+
+    again: ends once the prepared corpus is found.
+    """
     from personable.base import load_tokenizer
     from personable.encoding import Budget
     from personable.training.layout import Layout
@@ -152,9 +159,11 @@ def prepare(corpus: Path, count: int) -> dict[str, Any]:
     stages = Stages()
     stages.listen()
     layout = Layout(load_tokenizer("starter"), Budget(1024))
-    recipe = make_recipe({"data": {"train": str(corpus), "validation_share": 0.005}})
+    recipe = make_recipe({"data": {"train": str(corpus), "validation_share": 0.005, "detokenise": False}})
     parts = stages.timed("all", count, lambda: read_parts(recipe, layout, seed=0))
     train = parts.train
+    if again:
+        return {"stages": stages.found, "windows": len(train)}
     plan = stages.timed("rows planned", len(train), lambda: plan_rows(train.lengths, 1024, packed=True))
 
     def read_every_window() -> int:

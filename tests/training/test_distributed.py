@@ -28,7 +28,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "packed-lora": {"lora": LORA},
     "padded-lora": {"encoding": {"packing": False}, "lora": LORA},
 }
-STEPS = 6
+STEPS = 8
 LONG = {"max_steps": 120, "save_strategy": "steps", "save_steps": 10, "eval_strategy": "steps", "eval_steps": 60}
 LONG |= {"load_best_model_at_end": False}
 PERSONABLE = ("--no-python", str(Path(sys.executable).with_name("personable")))

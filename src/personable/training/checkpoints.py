@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pickle
 import shutil
 import warnings
@@ -22,6 +23,8 @@ from personable.errors import TrainingStopped
 from personable.training.manifest import STAGING, remove_leftovers, seal, sync
 from personable.training.record import not_finite
 from personable.training.stopping import StopSignals, largest, lost_process
+
+_TENSORS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
 class SafeCheckpoints(Trainer):  # type: ignore[misc]  # transformers ships no types
@@ -240,6 +243,8 @@ def _unwritable_explained(checkpoint: Path) -> Iterator[None]:
 @contextmanager
 def _mismatch_explained(checkpoint: str | None) -> Iterator[None]:
     """torch reads tensors only (`weights_only`) and raises where a file would have it run anything else."""
+    forced = os.environ.get(_TENSORS_ONLY)
+    os.environ[_TENSORS_ONLY] = "1"  # torch.distributed.checkpoint (FSDP) asks for everything
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")  # the error follows
@@ -258,3 +263,8 @@ def _mismatch_explained(checkpoint: str | None) -> Iterator[None]:
             f"expected what this run has saved in {checkpoint}, found what cannot be used for it: {error}. Next: "
             "resume with as many processes and the engine that the run had, or start anew with --overwrite."
         ) from error
+    finally:
+        if forced is None:
+            del os.environ[_TENSORS_ONLY]
+        else:
+            os.environ[_TENSORS_ONLY] = forced

@@ -91,6 +91,8 @@ def finish(
         "training_arguments": {key: value for key, value in trainer.args.to_dict().items() if value is not None},
         "chat_template": base.tokenizer.chat_template,
         "context_tokens": layout.budget.context_tokens,
+        "rows": _rows(trainer, layout),
+        "processes": trainer.args.world_size,
         "data": {
             "train": described(recipe.data.train, dialogues.train),
             "validation": described(recipe.data.validation, dialogues.validation),
@@ -118,6 +120,17 @@ def finish(
     staging.rmdir()
     (run / UNFINISHED).unlink()
     shutil.rmtree(run / CHECKPOINTS, ignore_errors=True)
+
+
+def _rows(trainer: ReplyTrainer, layout: Layout) -> dict[str, Any]:
+    """How dialogues went through the model together."""
+    plan, tokens = trainer.train_dataset.plan, layout.budget.context_tokens
+    return {
+        "packed": trainer.data_collator.packed,
+        "rows": len(plan),
+        "tokens": tokens,
+        "filled": round(plan.fill(tokens), 4),
+    }
 
 
 def described(sources: Sequence[str], prepared: Prepared) -> dict[str, Any]:

@@ -153,7 +153,11 @@ def _rows(
         accumulation=arguments.gradient_accumulation_steps,
     )
     check_shared(plan, batch, processes, "training")
-    batch = arguments.eval_batch_size * processes if processes > 1 else 1
+    batch = 1
+    if processes > 1:  # a row at least for each, also where few dialogues are held out
+        most = max(len(parts.validation) // processes, 1)
+        arguments.per_device_eval_batch_size = min(arguments.per_device_eval_batch_size, most)
+        batch = arguments.eval_batch_size * processes
     held_out = plan_rows(parts.validation.lengths, row_tokens, packed=packed, batch_rows=batch)
     check_shared(held_out, batch, processes, "validation")
     log.info(
