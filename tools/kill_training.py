@@ -73,6 +73,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="Where to write the summary.")
     chosen = parser.parse_args()
+    if chosen.kills < 1:
+        parser.error(f"--kills: expected 1 or more, found {chosen.kills}")
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kill-training-") as folder:
         summary = survived(Path(folder), kills=chosen.kills, seed=chosen.seed)
@@ -220,7 +222,7 @@ def _train(recipe: Recipe, last_file_operation: int | None) -> None:
 
 
 def _note_steps(log: Path) -> None:
-    began = MetricsFile.on_train_begin
+    began, stepped = MetricsFile.on_train_begin, MetricsFile.on_step_end
 
     def note(step: int) -> None:
         with log.open("ab", buffering=0) as file:
@@ -230,11 +232,12 @@ def _note_steps(log: Path) -> None:
         began(self, args, state, control, **named)
         note(state.global_step)
 
-    def on_step_end(_self: MetricsFile, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+    def on_step_end(self: MetricsFile, args: Any, state: Any, control: Any, **named: Any) -> None:
+        stepped(self, args, state, control, **named)
         note(state.global_step)
 
     MetricsFile.on_train_begin = on_train_begin  # type: ignore[method-assign]  # in this process, which trains once
-    MetricsFile.on_step_end = on_step_end
+    MetricsFile.on_step_end = on_step_end  # type: ignore[method-assign]
 
 
 def _die_at_file_operation(run: Path, number: int) -> None:

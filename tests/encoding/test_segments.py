@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import BloomConfig, BloomForCausalLM, Lfm2Config, Lfm2ForCausalLM, MistralConfig, MistralForCausalLM
 
+from personable.dialogue import Dialogue, Speaker
 from personable.encoding import Budget, encode_dialogue
 from personable.encoding.batches import IGNORED, Collator, RowCollator, pad_id_of
 from personable.encoding.likelihood import reply_nats
@@ -95,6 +96,19 @@ def test_packed_and_padded_rows_name_the_row_of_every_token() -> None:
     assert (packed["position_ids"] == 0).sum() == len(encoded)
     nats = [reply_nats(model.eval(), batch).sum().item() for batch in (packed, padded)]
     assert nats[0] == pytest.approx(nats[1], rel=1e-5)
+
+
+def test_a_first_token_is_learnt_in_neither_layout() -> None:
+    """Nothing comes before it; a template without speaker marks, learnt from both sides, begins with one."""
+    tokenizer = tiny_tokenizer(template="{% for message in messages %}{{ message['content'] + eos_token }}{% endfor %}")
+    dialogue = Dialogue().then(Speaker.PARTNER, "hello there").then(Speaker.PERSONA, "good night")
+    encoded = encode_dialogue(dialogue, tokenizer, Budget(256, 64), learn_partner=True)
+    assert encoded.learn_mask[0]
+    counts = []
+    for packed in (True, False):
+        batch = RowCollator(pad_id_of(tokenizer), packed=packed)([[encoded, encoded]])
+        counts.append(int((batch["labels"] != IGNORED).sum()))
+    assert counts == [2 * (sum(encoded.learn_mask) - 1)] * 2
 
 
 @pytest.mark.parametrize("make", [gpt2, llama])

@@ -60,6 +60,7 @@ def settings(base: Path, data: Path, run: Path, **training: Any) -> dict[str, An
         "training": {
             "max_steps": 4,
             "per_device_train_batch_size": 1,
+            "gradient_accumulation_steps": 1,
             "learning_rate": 1e-2,
             "logging_steps": 1,
             "bf16": False,  # on by default where the processor computes it; results here are compared bit by bit

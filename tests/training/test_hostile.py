@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -131,6 +132,7 @@ class TestIndexOfShards:
 
         state = {"weight": torch.ones(3, dtype=torch.bfloat16), "nested": {"step": 3, "names": ["a"]}}
         shards.save(state, checkpoint_id=tmp_path / "optimizer_0", no_dist=True)
+        (tmp_path / "trainer_state.json").write_text('{"global_step": 3}')
         seal(tmp_path)
         assert damage(tmp_path) is None
 
@@ -147,6 +149,37 @@ def test_a_manifest_that_is_no_manifest_is_damage(tmp_path) -> None:
     for content in ("[]", "{", '{"a": 1}', '{"a": {"bytes": 0}}', "\x00", "null", '"text"'):
         (tmp_path / MANIFEST).write_text(content)
         assert damage(tmp_path) == f"damaged: {MANIFEST}", content
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("added", r"damaged: deep/notes.txt is not in manifest.json"),
+        ("outside", r"damaged: \.\./checkpoint-4/config.json"),
+        ("stateless", "damaged: trainer_state.json is missing"),
+        *((state, "damaged: trainer_state.json cannot be read") for state in ("{", "[]", '{"global_step": []}', "{}")),
+    ],
+)
+def test_a_checkpoint_is_what_its_manifest_names_with_a_state(base, data, run, caplog, what: str, said: str) -> None:
+    checkpoint = newest(run)
+    state = checkpoint / "trainer_state.json"
+    if what == "added":
+        (checkpoint / "deep").mkdir()
+        (checkpoint / "deep" / "notes.txt").write_text("later")
+    elif what == "outside":
+        entries = json.loads((checkpoint / MANIFEST).read_text())
+        entries["../checkpoint-4/config.json"] = entries.pop("config.json")
+        (checkpoint / "config.json").unlink()
+        (checkpoint / MANIFEST).write_text(json.dumps(entries))
+    elif what == "stateless":
+        state.unlink()
+        resealed(checkpoint)
+    else:
+        state.write_text(what)
+        resealed(checkpoint)
+    settings = small_recipe(base, data, run, max_steps=8)
+    assert open_run(settings, resume=True, overwrite=False) == run / "checkpoints" / "checkpoint-4"
+    assert re.search(rf"checkpoint-5 cannot be used \({said}", caplog.text)
 
 
 def test_a_run_beside_is_whole(stopped, base, data, tmp_path, run) -> None:

@@ -264,6 +264,16 @@ def test_a_cache_that_is_no_folder_is_done_without(corpus, layout, cache, caplog
     assert "Next: make room there, or point XDG_CACHE_HOME elsewhere" in caplog.text
 
 
+def test_without_a_home_directory_a_cache_is_done_without(corpus, layout, monkeypatch, caplog) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", unknown)
+    assert len(parts(corpus, layout).train)
+    assert "cannot be kept in ~/.cache/personable (no home directory is known)" in caplog.text
+
+
 def test_what_goes_wrong_leaves_nothing_behind(tmp_path, layout, cache) -> None:
     path = tmp_path / "damaged.jsonl"
     path.write_text('{"turns": [{"speaker": "partner", "text": "hi"}]}\n{damaged\n', encoding="utf-8")

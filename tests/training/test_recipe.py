@@ -31,6 +31,11 @@ def test_every_recipe_of_the_repository_is_valid(path) -> None:
             {"training": {"per_device_train_batch_size": "four"}},
             r"per_device_train_batch_size: .*integer.*found 'four'",
         ),
+        *(
+            ({"training": {key: 0}}, rf"training.{key}: expected 1 or more, found 0")
+            for key in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
+        ),
+        *(({"training": {key: 0}}, rf"training.{key}: .*found 0") for key in ("max_steps", "num_train_epochs")),
         ({"training": {"per_device_train_batch_size": 2.5}}, r"per_device_train_batch_size: .*integer.*found 2.5"),
         ({"training": {"bf16": "perhaps"}}, r"training.bf16: .*boolean.*found 'perhaps'"),
         ({"training": ["learning_rate"]}, r"training: .*dictionary.*found \['learning_rate'\]"),

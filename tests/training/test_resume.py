@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from personable.base import UNFINISHED, load_base
 from personable.corpus import write_dialogues
 from personable.errors import BaseNotFound, DataError, Interrupted, RecipeError, TrainingStopped
 from personable.training import finishing, train
+from personable.training.folder import open_run
+from personable.training.lock import LOCK
 from personable.training.record import MetricsFile
 from tests.training.small import TRAIN, record_of, rows, same_weights, small_recipe
 
@@ -228,6 +232,75 @@ def test_resuming_with_changed_dialogues_is_refused(base, data, tmp_path) -> Non
         train(recipe(base, own, run), resume=True)
     write_dialogues(TRAIN, own / "train.jsonl")
     train(recipe(base, own, run), resume=True)
+
+
+def test_resuming_with_other_steps_is_refused(base, data, tmp_path, unbroken) -> None:
+    run = tmp_path / "run"
+    four = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "seed": 1, "max_steps": 4}
+    interrupted(recipe(base, data, run, **four), 1)
+    for changed, said in (
+        ({"seed": 5}, r"with training\.seed 1, as it began, found 5"),
+        ({"data_seed": 5}, r"with training\.data_seed 1, as it began, found 5"),
+        ({"per_device_train_batch_size": 4}, r"per_device_train_batch_size x .* processes\) 4, as it began, found 8"),
+        ({"gradient_accumulation_steps": 1}, r"gradient_accumulation_steps x processes\) 4, as it began, found 2"),
+    ):
+        with pytest.raises(RecipeError, match=rf"expected to resume .*{said}.*--overwrite"):
+            train(recipe(base, data, run, **four | changed), resume=True)
+    smaller = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 4, "data_seed": 1}
+    train(recipe(base, data, run, **four | smaller), resume=True)
+    assert record_of(run)["steps"] == 4
+
+
+@pytest.mark.parametrize("inside", ["base", "link", "train"])
+def test_what_a_run_is_made_from_is_not_overwritten(base, data, tmp_path, inside: str) -> None:
+    run, link = tmp_path / "run", tmp_path / "link"
+    train(recipe(base, data, run, max_steps=1))
+    link.symlink_to(run)
+    shutil.copytree(data, run / "tensorboard" / "data")
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    settings = {
+        "base": recipe(run, data, run),
+        "link": recipe(link, data, run),
+        "train": recipe(base, run / "tensorboard" / "data", run),
+    }[inside]
+    with pytest.raises(RecipeError, match=r"outside the folder that is replaced, found .*Next: choose another --run"):
+        train(settings, overwrite=True)
+    assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
+
+
+def test_a_second_process_is_refused(base, data, tmp_path, unbroken) -> None:
+    """The lock lies where the first process put it, and a process that dies lets go of it."""
+    run = tmp_path / "run"
+    settings = recipe(base, data, run)
+    interrupted(settings, 3)
+    hold = (
+        "import sys; from pathlib import Path; from personable.training.lock import locked\n"
+        "with locked(Path(sys.argv[1])): print('locked', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", hold, run], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"locked\n"
+        for resume, overwrite in ((True, False), (False, True), (False, False)):
+            with pytest.raises(RecipeError, match=r"another process is training in .*run\. Next: wait"):
+                train(settings, resume=resume, overwrite=overwrite)
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert (run / LOCK).exists()
+    train(settings, resume=True)
+    assert same_weights(run, unbroken)
+    assert {file.name for file in run.iterdir()} == {file.name for file in unbroken.iterdir()}
+
+
+def test_a_lock_left_by_a_killed_process_is_no_run(base, data, tmp_path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / LOCK).touch()
+    assert open_run(recipe(base, data, run), resume=False, overwrite=False) is None
+    with pytest.raises(BaseNotFound):
+        train(recipe(tmp_path / "nowhere", data, tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
 
 
 def test_overwriting_an_unfinished_run_forgets_its_checkpoints(base, data, tmp_path) -> None:

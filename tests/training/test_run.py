@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, OPTConfig, OPTForCausalLM
 
 from personable.base import UNFINISHED, load_base
 from personable.corpus import fingerprint, write_dialogues
@@ -19,7 +19,7 @@ from personable.dialogue import Dialogue, Persona, Speaker
 from personable.encoding.template import GPT2_TEMPLATE
 from personable.errors import BaseNotFound, DataError, MissingExtra, RecipeError, TrainingStopped
 from personable.training import adapting, make_recipe, read_recipe, train
-from personable.training.adapting import bf16_helps
+from personable.training.adapting import bf16_helps, prepare
 from tests.tiny import tiny_gpt2, tiny_tokenizer
 from tests.training.small import TRAIN, VALIDATION, record_of, rows, same_weights, settings, small_recipe
 
@@ -295,6 +295,19 @@ def test_bf16_is_left_alone_where_a_gpu_would_emulate_it(monkeypatch, computed) 
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or computed
     )
     assert bf16_helps() is computed
+
+
+def test_dropout_is_set_where_models_keep_a_probability() -> None:
+    """OPT has no layers for it; two passes while training are equal only where all of it is off."""
+    config = OPTConfig(
+        vocab_size=50, hidden_size=16, ffn_dim=32, num_hidden_layers=2, num_attention_heads=2, word_embed_proj_dim=16
+    )
+    model = prepare(OPTForCausalLM(config), make_recipe({})).train()
+    one, other = (model(input_ids=torch.arange(8)[None]).logits for _ in range(2))
+    assert torch.equal(one, other)
+    model = prepare(model, make_recipe({"dropout": 0.5}))
+    one, other = (model(input_ids=torch.arange(8)[None]).logits for _ in range(2))
+    assert not torch.equal(one, other)
 
 
 def test_dropout_reaches_every_layer(base, data, tmp_path, caplog) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -14,15 +15,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from tools.kill_training import survived
-from transformers import TrainerCallback
+from torch.utils.tensorboard import SummaryWriter
+from transformers import TrainerCallback, TrainingArguments
 
 from personable.errors import Interrupted, RecipeError, TrainingStopped
-from personable.training import train
+from personable.training import finishing, train
 from personable.training.checkpoints import SafeCheckpoints
 from personable.training.manifest import MANIFEST, STAGING, damage
 from personable.training.record import MetricsFile
-from personable.training.stopping import StopSignals
+from personable.training.stopping import StopSignals, explained
 from personable.training.trainer import ReplyTrainer
 from tests.training.small import record_of, rows, same_weights, small_recipe
 
@@ -293,6 +296,43 @@ class TestDisk:
         assert same_weights(run, unbroken / "steps")
         assert story(run) == story(unbroken / "steps")
 
+    def test_while_the_run_is_written(self, base, data, tmp_path, unbroken, monkeypatch) -> None:
+        run = tmp_path / "run"
+        settings = recipe(base, data, run)
+
+        def full(*_, **__) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model.safetensors")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(finishing, "save_model", full)
+            with pytest.raises(TrainingStopped, match=r"No space left.*model\.safetensors.*make room, then .*--resume"):
+                train(settings)
+        train(settings, resume=True)
+        assert same_weights(run, unbroken / "steps")
+
+    def test_closing_what_cannot_be_written_hides_nothing(self, base, data, tmp_path, monkeypatch) -> None:
+        def unwritable(_self) -> None:
+            raise OSError(errno.ENOSPC, "of tensorboard")
+
+        monkeypatch.setattr(SummaryWriter, "close", unwritable)
+        assert "step 3 is saved" in str(signalled(recipe(base, data, tmp_path / "run"), "on_step_end", step=3))
+
+    @pytest.mark.parametrize(
+        ("error", "first"),
+        [
+            (OSError(errno.EDQUOT, "Disk quota exceeded", "a"), "make room"),
+            (OSError(errno.EFBIG, "File too large", "a"), "make room"),
+            (SafetensorError("I/O error: No space left on device (os error 28)"), "make room"),
+            (PermissionError(errno.EACCES, "Permission denied", "/there/a"), "mend what it names"),
+            (SafetensorError("InvalidHeader"), "mend what it names"),
+        ],
+    )
+    def test_room_is_asked_for_only_where_it_is_wanting(self, tmp_path, error: Exception, first: str) -> None:
+        arguments = TrainingArguments(str(tmp_path), use_cpu=True)
+        with pytest.raises(TrainingStopped) as caught, explained(arguments):
+            raise error
+        assert f"found: {error}. Next: {first}, then go on with --resume." in str(caught.value)
+
     def test_a_full_one(self, base, data, tmp_path, unbroken) -> None:
         disk = tmp_path / "disk"
         disk.mkdir()
@@ -315,6 +355,19 @@ class TestDisk:
             assert same_weights(run, unbroken / "steps")
         finally:
             subprocess.run(["umount", str(disk)], check=False)
+
+
+@pytest.mark.parametrize(("rows", "first"), [(4, "lower training.per_device_train"), (1, "set training.activation")])
+def test_what_to_do_without_memory(tmp_path, rows: int, first: str) -> None:
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True, per_device_train_batch_size=rows)
+    with (
+        pytest.raises(TrainingStopped, match=rf"{rows} rows? at a time. Next: {first}") as caught,
+        explained(arguments),
+    ):
+        raise torch.OutOfMemoryError
+    order = ("activation_checkpointing=true", "--resume", "encoding.context_tokens", "lora", "--overwrite")
+    places = [str(caught.value).index(each) for each in order]
+    assert places == sorted(places)
 
 
 class TestNumbers:

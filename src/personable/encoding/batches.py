@@ -66,6 +66,7 @@ class RowCollator:
         encoded = [one for row in rows for one in row]
         if not self.packed:
             batch = Collator(self.pad_id)(encoded)
+            batch["labels"][:, 0] = IGNORED
             return batch | {"rows": row_of[:, None].expand_as(batch["labels"]).contiguous()}
         sizes = torch.tensor([len(one.input_ids) for one in encoded])
         bounds = torch.cat([torch.zeros(1, dtype=torch.int32), sizes.cumsum(0).int()])

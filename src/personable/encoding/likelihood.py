@@ -232,6 +232,6 @@ def reply_surprise(model: Any, batches: Iterable[dict[str, Tensor]]) -> Surprise
     nats, tokens = 0.0, 0
     for batch in batches:
         losses = reply_nats(model, {name: tensor.to(device) for name, tensor in batch.items()})
-        nats += losses.double().sum().item()
+        nats += losses.cpu().double().sum().item()
         tokens += losses.numel()
     return Surprise(nats, tokens)

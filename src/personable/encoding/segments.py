@@ -59,7 +59,7 @@ def segment_attention(
         return sdpa_attention_forward(  # type: ignore[no-any-return]  # transformers ships no types
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
-    if _has_varlen_kernel(query, dropout):
+    if _has_varlen_kernel(query, value, dropout):
         from torch.nn.attention.varlen import varlen_attn
 
         q, k, v = (each[0].transpose(0, 1).contiguous() for each in (query, key, value))
@@ -92,13 +92,16 @@ def segment_attention(
 AttentionInterface.register(SEGMENTS, segment_attention)
 
 
-def _has_varlen_kernel(query: Tensor, dropout: float) -> bool:
-    """Flash attention over all segments at once: on CUDA since Ampere, in 16 bits, and it knows no dropout."""
+def _has_varlen_kernel(query: Tensor, value: Tensor, dropout: float) -> bool:
+    """Flash attention over all segments at once: on CUDA since Ampere, in 16 bits, for heads of common widths, without
+    dropout."""
     return (
         query.is_cuda
         and not dropout
         and query.dtype in (torch.bfloat16, torch.float16)
         and torch.cuda.get_device_capability(query.device) >= (8, 0)
+        and query.shape[3] == value.shape[3] <= 256
+        and query.shape[3] % 8 == 0
     )
 
 

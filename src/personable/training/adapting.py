@@ -38,10 +38,8 @@ def _cpu_flags() -> set[str]:
 def prepare(model: Any, recipe: Recipe) -> Any:
     """The model to train: dropout set, LoRA added."""
     for module in list(model.modules()):
-        if recipe.dropout is not None and isinstance(module, torch.nn.Dropout):
-            module.p = recipe.dropout
-        if recipe.dropout is not None and isinstance(getattr(module, "attention_dropout", None), float):
-            module.attention_dropout = recipe.dropout
+        if recipe.dropout is not None:
+            _set_dropout(module, recipe.dropout)
         if isinstance(getattr(module, "act", None), NewGELUActivation):
             module.act = torch.nn.GELU(approximate="tanh")  # the same function in one kernel: a tenth of a step
     if recipe.lora is None:
@@ -51,6 +49,18 @@ def prepare(model: Any, recipe: Recipe) -> Any:
         # Checkpointed layers need an input to differentiate; elsewhere that costs a backward pass through all layers.
         adapted.enable_input_require_grads()
     return adapted
+
+
+# Where models keep a probability for the functional form of dropout.
+_DROPOUTS = ("dropout", "attention_dropout", "activation_dropout", "resid_dropout", "embd_dropout", "attn_dropout")
+
+
+def _set_dropout(module: torch.nn.Module, probability: float) -> None:
+    if isinstance(module, torch.nn.Dropout):
+        module.p = probability
+    for name in _DROPOUTS:
+        if isinstance(getattr(module, name, None), float):
+            setattr(module, name, probability)
 
 
 def _with_lora(model: Any, settings: LoraSettings) -> Any:

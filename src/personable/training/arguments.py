@@ -29,7 +29,9 @@ def training_arguments(recipe: Recipe) -> TrainingArguments:
         if old in chosen and new in TrainingArguments.__dataclass_fields__:  # the old name still works, with a warning
             chosen.setdefault(new, chosen.pop(old))
     accelerated = torch.accelerator.is_available()
-    chosen.setdefault("dataloader_pin_memory", accelerated)  # else torch warns of it
+    chosen.setdefault("dataloader_pin_memory", torch.cuda.is_available())  # elsewhere torch warns of it
+    if torch.cuda.is_available():
+        chosen.setdefault("dataloader_num_workers", 2)  # facts in a new order are laid out anew, beside the GPU's work
     if not accelerated:
         chosen.setdefault("use_cpu", True)  # else accelerate leaves launched processes each on its own; so gloo is used
     chosen.setdefault("ddp_find_unused_parameters", False)  # there are none, and looking for them takes time each step

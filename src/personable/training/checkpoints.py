@@ -22,7 +22,7 @@ from transformers.trainer_callback import ExportableState
 from personable.errors import TrainingStopped
 from personable.training.manifest import STAGING, remove_leftovers, seal, sync
 from personable.training.record import not_finite
-from personable.training.stopping import StopSignals, largest, lost_process
+from personable.training.stopping import StopSignals, largest, lost_process, remedy
 
 _TENSORS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
@@ -233,10 +233,11 @@ def _unwritable_explained(checkpoint: Path) -> Iterator[None]:
         if lost_process(error) or (isinstance(error, RuntimeError) and not writer_failed):
             raise
         free = shutil.disk_usage(checkpoint.parent).free / 2**20
+        first = "make room" if writer_failed else remedy(error)  # torch's writer keeps the reason to itself
         raise TrainingStopped(
             f"expected to be able to write {checkpoint}, found: {error} ({free:,.0f} MiB free). Older checkpoints are "
             "untouched. "
-            f"Next: make room, then personable train {checkpoint.parent.parent / 'recipe.yaml'} --resume."
+            f"Next: {first}, then personable train {checkpoint.parent.parent / 'recipe.yaml'} --resume."
         ) from error
 
 

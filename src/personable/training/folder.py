@@ -12,9 +12,12 @@ from typing import Any
 
 from transformers.trainer import TRAINER_STATE_NAME
 
-from personable.base import UNFINISHED
+from personable import smollm2
+from personable.base import UNFINISHED, is_local
+from personable.corpus.reading import files_of
 from personable.errors import DataError, RecipeError, TrainingStopped
 from personable.files import write_whole
+from personable.training.lock import LOCK
 from personable.training.manifest import damage, remove_leftovers
 from personable.training.recipe import Recipe, read_recipe, write_recipe
 
@@ -25,11 +28,13 @@ CHECKPOINTS = "checkpoints"
 
 # What a run folder may hold. `--overwrite` deletes a folder that holds nothing else.
 _OURS = re.compile(
-    r"unfinished\.json(\.new)?|training\.json|metrics\.jsonl|loss\.png|recipe\.yaml|tensorboard|checkpoints|\.writing"
+    r"unfinished\.json(\.new)?|training\.lock|training\.json|metrics\.jsonl|loss\.png|recipe\.yaml|tensorboard|checkpoints|\.writing"
     r"|config\.json|generation_config\.json|model.*\.safetensors|model\.safetensors\.index\.json|chat_template\.jinja"
     r"|tokenizer.*|vocab\..*|merges\.txt|special_tokens_map\.json|added_tokens\.json|spiece\.model"
     r"|evaluation.*|README\.md|LICENSE.*|export.*|.*\.gguf|(.*\.)?Modelfile"
 )
+
+_FIRST = (LOCK, f"{UNFINISHED}.new")
 
 
 def open_run(recipe: Recipe, *, resume: bool, overwrite: bool) -> Path | None:
@@ -46,7 +51,7 @@ def open_run(recipe: Recipe, *, resume: bool, overwrite: bool) -> Path | None:
         if checkpoint is None:
             log.warning("no checkpoint was saved in %s yet; starting from the beginning", run)
         return checkpoint
-    if not run.exists() or (run.is_dir() and all(file.name == f"{UNFINISHED}.new" for file in run.iterdir())):
+    if not run.exists() or (run.is_dir() and all(file.name in _FIRST for file in run.iterdir())):
         return None  # nothing there, or only what a process killed in its first moment left
     ours = (run / UNFINISHED).exists() or (run / RECORD).exists()
     foreign = sorted(each.name for each in run.iterdir() if not _OURS.fullmatch(each.name)) if ours else []
@@ -59,7 +64,47 @@ def open_run(recipe: Recipe, *, resume: bool, overwrite: bool) -> Path | None:
     if not overwrite:
         state, out = ("an unfinished", "--resume to go on, or ") if (run / UNFINISHED).exists() else ("a finished", "")
         raise RecipeError(f"{run} holds {state} run already. Next: {out}--overwrite to replace it, or another --run.")
+    _check_spared(recipe)
     return None
+
+
+def _check_spared(recipe: Recipe) -> None:
+    """Raises RecipeError where a run would delete, with the folder that it replaces, what it is made from."""
+    bundled = ("starter", smollm2.SPEC)
+    bases = [Path(recipe.base).expanduser()] if recipe.base not in bundled and is_local(recipe.base) else []
+    data = [source for source in (*recipe.data.train, *recipe.data.validation) if source != "starter"]
+    for what, paths in (("a base", bases), ("data", [path for source in data for path in _local_paths(source)])):
+        for path in paths:
+            if path.exists() and (
+                path.absolute().is_relative_to(recipe.run.absolute())
+                or path.resolve().is_relative_to(recipe.run.resolve())
+            ):
+                raise RecipeError(
+                    f"expected {what} outside the folder that is replaced, found {path} in {recipe.run}. "
+                    "Next: choose another --run."
+                )
+
+
+def _local_paths(source: str) -> tuple[Path, ...]:
+    try:
+        found = files_of(source)
+    except DataError:
+        return ()  # reading it, which comes before anything is deleted, says what is wrong
+    return found[0] if found else ()
+
+
+def check_same_steps(run: Path, steps: dict[str, int]) -> None:
+    """Raises RecipeError where a run would go on with other optimiser steps than it began with.
+
+    steps: what the order of the dialogues and their number to a step follow from, under the names of the settings.
+    """
+    before = read_marker(run).get("steps", {})
+    for name, value in steps.items():
+        if before.get(name, value) != value:
+            raise RecipeError(
+                f"expected to resume {run} with {name} {before[name]}, as it began, found {value}: other dialogues "
+                "would be in each step. Next: set it as it was, or start anew with --overwrite."
+            )
 
 
 def _check_same_beginning(recipe: Recipe) -> None:
@@ -108,27 +153,30 @@ def _state(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
-def start_run(recipe: Recipe, data: list[str], checkpoint: Path | None) -> None:
+def start_run(recipe: Recipe, data: list[str], checkpoint: Path | None, *, steps: dict[str, int]) -> None:
     """Makes the folder, marked as unfinished from its first moment; what an overwritten run left goes now.
 
-    data: fingerprints of the dialogues. Raises DataError where a resumed run began with others.
+    data: fingerprints of the dialogues.   steps: as for `check_same_steps`.
+    Raises DataError where a resumed run began with others, RecipeError where the folder cannot be written.
     """
     run = recipe.run
     now = datetime.now(UTC).isoformat(timespec="seconds")
     marker = read_marker(run) if checkpoint else {}
     if marker.get("data", data) != data:
         raise DataError(
-            f"expected the dialogues that {run} began with, found that {' '.join(recipe.data.train)} "
-            f"{' '.join(recipe.data.validation)} changed since. Next: put them back, or start anew with --overwrite."
+            f"expected the dialogues that {run} began with, found others: what is in "
+            f"{' '.join((*recipe.data.train, *recipe.data.validation))} changed since, or else training.seed, "
+            "data.validation_share or another setting by which they are chosen. Next: put it back, or start anew with "
+            "--overwrite."
         )
-    marker = {"started": now, "resumed_at_steps": [], **marker, "data": data}
+    marker = {"started": now, "resumed_at_steps": [], **marker, "data": data, "steps": steps}
     if checkpoint:
         marker["resumed_at_steps"] = [*marker["resumed_at_steps"], step_of(checkpoint)]
     try:
         run.mkdir(parents=True, exist_ok=True)
         write_whole(run / UNFINISHED, json.dumps(marker, indent=2) + "\n")
         for leftover in () if checkpoint else tuple(run.iterdir()):
-            if leftover.name != UNFINISHED:
+            if leftover.name not in (UNFINISHED, LOCK):
                 shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
         if checkpoint:
             _clear_unusable(checkpoint)

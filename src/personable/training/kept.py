@@ -6,6 +6,7 @@ time. What no run has used for 30 days is deleted when something new is kept.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -58,17 +59,28 @@ Make = Callable[[Path], dict[str, Any]]
 
 
 def prepared_folder() -> Path:
-    """Where prepared data is kept."""
-    return cache_folder() / "prepared"
+    """Where prepared data is kept. Raises OSError where there is no home directory, nor an XDG_CACHE_HOME."""
+    try:
+        return cache_folder() / "prepared"
+    except RuntimeError as error:  # as in a container, with a user id that nobody knows
+        raise FileNotFoundError(errno.ENOENT, "no home directory is known") from error
+
+
+def _shown() -> Path | str:
+    try:
+        return prepared_folder()
+    except OSError:
+        return "~/.cache/personable"
 
 
 def find(name: str) -> Folder | None:
     """What is kept under a name; None where there is nothing, or nothing that can be read."""
-    path = prepared_folder() / name
     try:
+        path = prepared_folder() / name
         about = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
-        assert isinstance(about["files"], dict)
-    except (OSError, ValueError, KeyError, TypeError, AssertionError):
+        if not isinstance(about["files"], dict):
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     with suppress(OSError):  # a cache that can only be read is as good
         os.utime(path / _ABOUT)
@@ -98,7 +110,7 @@ def keep(name: str, make: Make) -> Folder:
         log.warning(
             "prepared data cannot be kept in %s (%s): a temporary folder is used, and the next run prepares it again. "
             "Next: make room there, or point XDG_CACHE_HOME elsewhere",
-            prepared_folder(),
+            _shown(),
             error.strerror or error,
         )
     return _elsewhere(make)
@@ -121,7 +133,7 @@ def _elsewhere(make: Make) -> Folder:
         return _temporary(make, None)
     except OSError as error:
         raise DataError(
-            f"expected to be able to write prepared data to {prepared_folder()} or {tempfile.gettempdir()}, found: "
+            f"expected to be able to write prepared data to {_shown()} or {tempfile.gettempdir()}, found: "
             f"{error.strerror or error}. Next: make room there, or point XDG_CACHE_HOME or TMPDIR elsewhere."
         ) from error
 

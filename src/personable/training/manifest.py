@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.trainer import TRAINER_STATE_NAME
 
 MANIFEST = "manifest.json"
 """In a checkpoint: name -> bytes and sha256 of every other file, also in folders, sorted by name."""
@@ -42,7 +43,9 @@ def seal(folder: Path) -> None:
 
 
 def damage(folder: Path) -> str | None:
-    """What speaks against using a checkpoint; None where its manifest verifies. Reads every byte, runs none."""
+    """What speaks against using a checkpoint; None where its manifest names exactly the files that are there, as they
+    are, and the state of training is among them. Reads every byte, runs none.
+    """
     try:
         entries = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in entries.items()}
@@ -50,15 +53,22 @@ def damage(folder: Path) -> str | None:
         return f"incomplete: no {MANIFEST}"
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return f"damaged: {MANIFEST}"
+    present = {file.relative_to(folder).as_posix() for file in _files(folder)}
     for name, (size, checksum) in expected.items():
         file = folder / name
-        if not file.is_file():
+        if name not in present:
             return f"damaged: {name} is missing"
         if file.stat().st_size != size:
             return f"damaged: {name} has {file.stat().st_size} bytes in place of {size}"
         if _measured(file)["sha256"] != checksum:
             return f"damaged: {name}"
-    return _unsafe(folder)
+    if problem := _unsafe(folder):
+        return problem
+    if unnamed := sorted(present - expected.keys()):
+        return f"damaged: {unnamed[0]} is not in {MANIFEST}"
+    if TRAINER_STATE_NAME not in expected:
+        return f"damaged: {TRAINER_STATE_NAME} is missing"
+    return None if _is_state(folder / TRAINER_STATE_NAME) else f"damaged: {TRAINER_STATE_NAME} cannot be read"
 
 
 def remove_leftovers(checkpoints: Path) -> None:
@@ -85,6 +95,18 @@ def _files(folder: Path) -> list[Path]:
 def _measured(file: Path) -> dict[str, Any]:
     with file.open("rb") as stream:
         return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+
+
+def _is_state(file: Path) -> bool:
+    try:
+        state = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return (
+        isinstance(state, dict)
+        and isinstance(state.get("global_step"), int)
+        and isinstance(state.get("best_global_step"), int | None)
+    )
 
 
 def _unsafe(folder: Path) -> str | None:

@@ -133,6 +133,10 @@ TRAINING_RESERVED = {
 }
 
 
+_AT_LEAST_ONE = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
+_NOT_ZERO = ("max_steps", "num_train_epochs")
+
+
 class Recipe(_Settings):
     """All settings of a run. YAML keys are the field names."""
 
@@ -175,6 +179,10 @@ class Recipe(_Settings):
             except ValidationError as error:
                 wrong = error.errors()[0]["msg"]
                 raise ValueError(f"training.{key}: {wrong[0].lower()}{wrong[1:]}, found {setting!r}") from error
+            if key in _AT_LEAST_ONE and checked[key] < 1:
+                raise ValueError(f"training.{key}: expected 1 or more, found {setting!r}")
+            if key in _NOT_ZERO and checked[key] == 0:
+                raise ValueError(f"training.{key}: expected something to learn, found {setting!r}")
             if key == "learning_rate" and not 0 < checked[key] < math.inf:
                 raise ValueError(
                     f"training.{key}: expected a number above 0, with which weights move, found {setting!r}"
@@ -185,8 +193,8 @@ class Recipe(_Settings):
     def training_arguments(self) -> dict[str, Any]:
         """What TrainingArguments is built from, defaults filled in."""
         chosen = dict(TRAINING_DEFAULTS)
-        if "per_device_train_batch_size" not in self.training:
-            chosen["gradient_accumulation_steps"] = 8  # some 30 dialogues of 250 tokens to a step
+        rows = self.training.get("per_device_train_batch_size", chosen["per_device_train_batch_size"])
+        chosen["gradient_accumulation_steps"] = max(8 // rows, 1)  # 8 rows to a step: some 30 dialogues of 250 tokens
         evaluating = self.training.get("eval_strategy")
         if evaluating == "no":
             chosen |= {"load_best_model_at_end": False, "eval_on_start": False}

@@ -22,10 +22,37 @@ METRICS = "metrics.jsonl"
 _LEFT_OUT = ("_runtime", "_per_second", "total_flos", "train_loss", "_preparation_time")
 
 
-class MetricsFile(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
+class _Paced(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
+    """Knows the time spent on learning, from this process's start: not on evaluating, nor on saving."""
+
+    learning_seconds = 0.0
+    _since: float | None = None
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """The first one starts the clock; from then on a step reaches from the end of the one before."""
+        if self._since is None:
+            self._since = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Counts the step."""
+        now = time.monotonic()
+        self.learning_seconds += now - (now if self._since is None else self._since)
+        self._since = now
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Leaves out what was no learning."""
+        self._since = None
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Leaves out what was no learning."""
+        self._since = None
+
+
+class MetricsFile(_Paced):
     """Appends one JSON line for each logged loss and each evaluation; stops a run whose loss is no number.
 
     `seconds` and `learnt_tokens` of a row count from the first start of the run, also after it was resumed.
+    `learnt_tokens_per_second` is that of the steps since this process went on with it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,11 +88,9 @@ class MetricsFile(TrainerCallback):  # type: ignore[misc]  # transformers ships 
             finite = {key: value if math.isfinite(value) else None for key, value in values.items()}
             row = {"step": state.global_step, **finite, "seconds": round(self.seconds, 2)}
             if "loss" in values:
-                seconds = max(time.monotonic() - self._started, 1e-9)
+                learnt = state.num_input_tokens_seen - self._tokens_before
                 row["learnt_tokens"] = state.num_input_tokens_seen
-                row["learnt_tokens_per_second"] = round(
-                    (state.num_input_tokens_seen - self._tokens_before) / seconds, 1
-                )
+                row["learnt_tokens_per_second"] = round(learnt / max(self.learning_seconds, 1e-9), 1)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
                 if "eval_loss" in losses:
@@ -84,8 +109,9 @@ def not_finite(found: str) -> TrainingStopped:
     )
 
 
-class ProgressScreen(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
-    """A bar with loss, speed and time left on a terminal; elsewhere a line for each logged value. On stderr."""
+class ProgressScreen(_Paced):
+    """What is learnt and how, then a bar with loss, speed and time left on a terminal; elsewhere a line for each logged
+    value. On stderr."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)
@@ -95,9 +121,11 @@ class ProgressScreen(TrainerCallback):  # type: ignore[misc]  # transformers shi
         self.started = time.monotonic()
         self.first_step = self.first_tokens = 0
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Opens the bar."""
+    def on_train_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **_: Any) -> None:
+        """Says what is learnt, and opens the bar."""
         self.started = time.monotonic()
+        if state.is_world_process_zero:
+            self.console.print(_beginning(args, state, train_dataloader), highlight=False, soft_wrap=True)
         self.first_step, self.first_tokens = state.global_step, state.num_input_tokens_seen
         if state.is_world_process_zero and self.console.is_terminal:
             columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
@@ -107,6 +135,7 @@ class ProgressScreen(TrainerCallback):  # type: ignore[misc]  # transformers shi
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Moves the bar."""
+        super().on_step_end(args, state, control)
         if self.bar:
             self.bar.update(self.task, completed=state.global_step, said=f"{self.loss}  {self._speed(state)}")
 
@@ -142,8 +171,20 @@ class ProgressScreen(TrainerCallback):  # type: ignore[misc]  # transformers shi
         return f"{self._speed(state)}  {hours}:{minutes:02d}:{rest:02d} left"
 
     def _speed(self, state: Any) -> str:
-        seconds = max(time.monotonic() - self.started, 1e-9)
-        return f"{(state.num_input_tokens_seen - self.first_tokens) / seconds:,.0f} learnt tokens/s"
+        learnt = state.num_input_tokens_seen - self.first_tokens
+        return f"{learnt / max(self.learning_seconds, 1e-9):,.0f} learnt tokens/s"
+
+
+def _beginning(args: Any, state: Any, loader: Any) -> str:
+    """One line: how many dialogues, in which rows, in what precision, where, for how many steps."""
+    plan, tokens = loader.dataset.plan, loader.dataset.layout.budget.context_tokens
+    how = f"packed, {plan.fill(tokens):.0%} full" if loader.collate_fn.packed else "padded"
+    precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "float32"
+    where = args.device.type + (f", {args.world_size} processes" if args.world_size > 1 else "")
+    return (
+        f"{len(loader.dataset.prepared):,} dialogues in {len(plan):,} rows of {tokens:,} tokens ({how}), "
+        f"{state.max_steps:,} steps, {precision} on {where}"
+    )
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

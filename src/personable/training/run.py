@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,9 @@ from personable.training.adapting import prepare
 from personable.training.arguments import training_arguments
 from personable.training.data import RowDataset
 from personable.training.finishing import evaluated, finish, kept_step
-from personable.training.folder import open_run, start_run, step_of
+from personable.training.folder import check_same_steps, open_run, start_run, step_of
 from personable.training.layout import Layout
+from personable.training.lock import locked
 from personable.training.parts import Parts, read_parts
 from personable.training.processes import await_shared, main_alone_speaks, told_by_main
 from personable.training.recipe import Learn, Recipe
@@ -75,8 +77,21 @@ def train(
     Raises RecipeError, DataError, BaseNotFound, BadBase, TrainingStopped, MissingExtra; Interrupted after a signal.
     """
     arguments = training_arguments(recipe)
-    checkpoint = open_run(recipe, resume=resume, overwrite=overwrite)
+    processes = PartialState()
+    with locked(recipe.run):
+        checkpoint = open_run(recipe, resume=resume, overwrite=overwrite)
+        processes.wait_for_everyone()  # all have looked at the folder by now
+        done = _train(recipe, arguments, checkpoint, callbacks)
+        processes.wait_for_everyone()
+    return told_by_main(done)  # type: ignore[no-any-return]  # what came in comes out
+
+
+def _train(
+    recipe: Recipe, arguments: TrainingArguments, checkpoint: Path | None, callbacks: Sequence[TrainerCallback]
+) -> Trained:
+    steps = _steps(arguments)
     if checkpoint:
+        check_same_steps(recipe.run, steps)
         arguments.eval_on_start = False  # measured already; once more would count against the patience
     transformers.set_seed(arguments.seed)
     base = load_base(recipe.base, device="cpu")
@@ -101,35 +116,49 @@ def train(
     model = prepare(base.model, recipe)
 
     processes = PartialState()
-    processes.wait_for_everyone()  # all have looked at the folder by now
+    processes.wait_for_everyone()
     if processes.is_main_process:
-        start_run(recipe, [parts.train.fingerprint, parts.validation.fingerprint], checkpoint)
+        start_run(recipe, [parts.train.fingerprint, parts.validation.fingerprint], checkpoint, steps=steps)
     processes.wait_for_everyone()
     await_shared(recipe.run / UNFINISHED)
     record, screen = MetricsFile(recipe.run / METRICS), ProgressScreen()
-    board = _tensorboard(recipe.run, checkpoint) if processes.is_main_process else None
     try:
-        with explained(arguments), quiet_transformers(), StopSignals(recipe.run) as stop:
+        with (
+            explained(arguments),
+            quiet_transformers(),
+            StopSignals(recipe.run) as stop,
+            _tensorboard(recipe.run, checkpoint, writes=processes.is_main_process) as boards,
+        ):
             collator = RowCollator(pad_id_of(base.tokenizer), packed)
             trainer = _trainer(model, arguments, recipe, collator, train_set, validation_set)
             trainer.stop = stop
             if checkpoint:
                 _restore_patience(trainer, checkpoint)
-            for callback in (record, screen, *([board] if board else []), *callbacks):
+            for callback in (record, screen, *boards, *callbacks):
                 trainer.add_callback(callback)
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             kept = kept_step(trainer)
             measured = told_by_main(evaluated(recipe.run, trainer.state.global_step))
             if arguments.eval_strategy != "no" and measured is None:
                 trainer.evaluate()
-        finish(trainer, base, recipe, parts, layout, kept_step=kept, seconds=record.seconds)
+            finish(trainer, base, recipe, parts, layout, kept_step=kept, seconds=record.seconds)
     finally:
         screen.close()
-        if board and board.tb_writer:
-            board.tb_writer.close()
-    done = Trained(recipe.run, evaluated(recipe.run, 0), evaluated(recipe.run, kept), record.seconds)
-    processes.wait_for_everyone()
-    return told_by_main(done)  # type: ignore[no-any-return]  # what came in comes out
+    return Trained(recipe.run, evaluated(recipe.run, 0), evaluated(recipe.run, kept), record.seconds)
+
+
+def _steps(arguments: TrainingArguments) -> dict[str, int]:
+    """What the order of the dialogues and their number to a step follow from; several processes may share the rows."""
+    return {
+        "training.seed": arguments.seed,
+        "training.data_seed": _data_seed(arguments),
+        "rows to an optimiser step (training.per_device_train_batch_size x training.gradient_accumulation_steps x "
+        "processes)": arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size,
+    }
+
+
+def _data_seed(arguments: TrainingArguments) -> int:
+    return int(arguments.seed if arguments.data_seed is None else arguments.data_seed)
 
 
 def _layout(recipe: Recipe, base: Base) -> Layout:
@@ -143,7 +172,7 @@ def _rows(
 ) -> tuple[RowDataset, RowDataset]:
     """What is learnt from and what is held out, in rows. Raises DataError where they are too few for the processes."""
     row_tokens, processes = layout.budget.context_tokens, arguments.world_size
-    seed = arguments.data_seed if arguments.data_seed is not None else arguments.seed
+    seed = _data_seed(arguments)
     batch = arguments.train_batch_size * processes
     plan = plan_rows(
         parts.train.lengths,
@@ -206,6 +235,19 @@ def _restore_patience(trainer: ReplyTrainer, checkpoint: Path) -> None:
             callback.early_stopping_patience_counter = stored.get("early_stopping_patience_counter", 0)
 
 
-def _tensorboard(run: Path, checkpoint: Path | None) -> TensorBoardCallback:
+@contextmanager
+def _tensorboard(run: Path, checkpoint: Path | None, *, writes: bool) -> Iterator[list[TensorBoardCallback]]:
+    """The callback that writes TensorBoard's files, or none of it; closed at the end."""
+    if not writes:
+        yield []
+        return
     purge = step_of(checkpoint) + 1 if checkpoint else None  # hides what a lost stretch of the run wrote
-    return TensorBoardCallback(SummaryWriter(str(run / "tensorboard"), purge_step=purge))
+    board = TensorBoardCallback(SummaryWriter(str(run / "tensorboard"), purge_step=purge))
+    try:
+        yield [board]
+    finally:
+        try:
+            if board.tb_writer:
+                board.tb_writer.close()
+        except Exception as error:  # not in place of what ended the run; and a run is whole without its curves
+            log.warning("the last of %s could not be written: %s", run / "tensorboard", error)

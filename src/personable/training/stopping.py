@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import re
 import signal
 import threading
 import time
@@ -29,38 +31,62 @@ _SAME_SIGNAL_SECONDS = 1.0
 _LOST = ("gloo", "nccl", "closed by peer", "reset by peer", "broken pipe", "watchdog", "store->", "waitforinput")
 
 
-class explained:  # noqa: N801  (used as a verb in `with`)
+# No room on the device, none left to this user, and a file larger than is allowed.
+_FULL = {code for name in ("ENOSPC", "EDQUOT", "EFBIG") if (code := getattr(errno, name, None)) is not None}
+
+
+@contextmanager
+def explained(arguments: TrainingArguments) -> Iterator[None]:
     """Turns what training runs into into a PersonableError that says what to do."""
-
-    def __init__(self, arguments: TrainingArguments) -> None:
-        self.arguments = arguments
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise TrainingStopped(
-                f"the device ran out of memory at batch size {self.arguments.per_device_train_batch_size}. Next: lower "
-                "training.per_device_train_batch_size (and raise training.gradient_accumulation_steps by as much), set "
-                "training.gradient_checkpointing=true, or add lora; then start again with --overwrite."
-            ) from error
-        if lost_process(error):
-            reason = str(error).strip().split("\n", maxsplit=1)[0]
-            raise TrainingStopped(
-                f"expected {torch.distributed.get_world_size()} processes to train together, found that another one "
-                f"ended or cannot be reached ({reason}). Next: see what it said last, then start all of them again "
-                f"with --resume; they go on from the newest whole checkpoint in {self.arguments.output_dir}."
-            ) from error
-        if isinstance(error, (OSError, SafetensorError)):
-            raise TrainingStopped(
-                f"expected to be able to write the run, found: {error}. Next: make room, then go on with --resume."
-            ) from error
-        if isinstance(error, ImportError) or (isinstance(error, KeyError) and "metric_for_best_model" in str(error)):
-            raise RecipeError(f"the recipe's `training` cannot be followed: {error}") from error
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingStopped(_out_of_memory(arguments)) from error
+    except (OSError, SafetensorError) as error:
+        raise TrainingStopped(
+            f"expected to be able to read and write what the run needs, found: {error}. Next: {remedy(error)}, then go "
+            "on with --resume."
+        ) from error
+    except ImportError as error:
+        raise RecipeError(f"the recipe's `training` cannot be followed: {error}") from error
+    except KeyError as error:
+        if "metric_for_best_model" not in str(error):
+            raise
+        raise RecipeError(f"the recipe's `training` cannot be followed: {error}") from error
+    except RuntimeError as error:
+        if not lost_process(error):
+            raise
+        reason = str(error).strip().split("\n", maxsplit=1)[0]
+        raise TrainingStopped(
+            f"expected {torch.distributed.get_world_size()} processes to train together, found that another one "
+            f"ended or cannot be reached ({reason}). Next: see what it said last, then start all of them again "
+            f"with --resume; they go on from the newest whole checkpoint in {arguments.output_dir}."
+        ) from error
 
 
-def lost_process(error: BaseException | None) -> bool:
+def remedy(error: BaseException) -> str:
+    """What to do about a file that could not be written or read, as the beginning of an instruction."""
+    in_words = re.search(r"\(os error (\d+)\)", str(error))  # as safetensors has it
+    number = error.errno if isinstance(error, OSError) else int(in_words[1]) if in_words else None
+    return "make room" if number in _FULL else "mend what it names"
+
+
+def _out_of_memory(arguments: TrainingArguments) -> str:
+    rows, gentle = arguments.per_device_train_batch_size, []
+    if rows > 1:
+        gentle.append(
+            "lower training.per_device_train_batch_size (and raise training.gradient_accumulation_steps by as much)"
+        )
+    if not getattr(arguments, "activation_checkpointing", False):
+        gentle.append("set training.activation_checkpointing=true")
+    first = f"{' or '.join(gentle)} and go on with --resume; or " if gentle else ""
+    return (
+        f"the device ran out of memory with {rows} row{'s' if rows > 1 else ''} at a time. Next: {first}lower "
+        "encoding.context_tokens, or add lora, and start anew with --overwrite."
+    )
+
+
+def lost_process(error: BaseException) -> bool:
     """Whether an error means that another process of a distributed run is gone."""
     if not _distributed() or not isinstance(error, RuntimeError):
         return False

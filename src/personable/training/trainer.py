@@ -57,8 +57,10 @@ class ReplyTrainer(SafeCheckpoints):
             nats = reply_nats(model, inputs)
         learnt = inputs["rows"][:, 1:][inputs["labels"][:, 1:] != IGNORED]
         rows = int(inputs["rows"].max()) + 1
-        sums = torch.zeros(rows, dtype=torch.float64, device=nats.device).index_add_(0, learnt, nats.double())
-        return None, sums, learnt.bincount(minlength=rows)
+        sums = torch.zeros(rows, dtype=torch.float64).index_add_(0, learnt.cpu(), nats.cpu().double())
+        if nats.device.type == "mps":  # knows no float64
+            sums = sums.float()
+        return None, sums.to(nats.device), learnt.bincount(minlength=rows)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler[Draw]:
         return RowOrder(eval_dataset, shuffled=False)
@@ -78,7 +80,8 @@ class ReplyTrainer(SafeCheckpoints):
 @contextmanager
 def _full_precision(model: Any) -> Iterator[None]:
     """Within it, a model computes in the precision of its weights, as evaluation does: perplexity moves by a quarter of
-    a percent in bf16. What is taken off is the forward pass that accelerate puts over the model's own."""
+    a percent in bf16. What is taken off is the forward pass that accelerate puts over the model's own; the mixed
+    precision of FSDP and DeepSpeed stays."""
     bare = model.module if hasattr(model, "module") else model
     mixed = vars(bare).pop("forward", None)
     try:

@@ -61,7 +61,9 @@ def mapped(
         except RuntimeError as error:
             if processes < 2 or "abruptly died" not in str(error):
                 raise
-        log.warning("a process that was %s was killed, for want of memory perhaps: one process goes on alone", what)
+        log.warning(
+            "while dialogues were being %s a process was killed, for want of memory perhaps: one goes on alone", what
+        )
         for unfinished in file.parent.glob("tmp*") if file else ():
             unfinished.unlink()
         return run(1)
