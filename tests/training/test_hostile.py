@@ -128,10 +128,10 @@ class TestIndexOfShards:
 
     @pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
     def test_a_real_one_passes(self, tmp_path) -> None:
-        import torch.distributed.checkpoint as shards
+        from torch.distributed.checkpoint.state_dict_saver import save
 
         state = {"weight": torch.ones(3, dtype=torch.bfloat16), "nested": {"step": 3, "names": ["a"]}}
-        shards.save(state, checkpoint_id=tmp_path / "optimizer_0", no_dist=True)
+        save(state, checkpoint_id=tmp_path / "optimizer_0", no_dist=True)
         (tmp_path / "trainer_state.json").write_text('{"global_step": 3}')
         seal(tmp_path)
         assert damage(tmp_path) is None

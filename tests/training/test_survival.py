@@ -12,6 +12,7 @@ import signal
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -48,7 +49,7 @@ def unbroken(base, data, tmp_path_factory):
 
 def signalled(settings, event: str, *, step: int, signum: int = signal.SIGTERM, resume: bool = False) -> Interrupted:
     """Trains and sends this process a signal when something happens for the first time after so many steps."""
-    sent = []
+    sent: list[int] = []
 
     def send(_self, args, state, control, **_):
         if state.global_step == step and not sent:
@@ -70,7 +71,7 @@ def ctrl_c_is_listened_to():
     signal.signal(signal.SIGINT, before)
 
 
-def story(run: Path) -> list[dict]:
+def story(run: Path) -> list[dict[str, Any]]:
     """metrics.jsonl without times."""
     return [{key: row[key] for key in row if "second" not in key} for row in rows(run, "step")]
 
@@ -402,7 +403,7 @@ class TestNumbers:
     def test_weights_that_are_no_numbers_push_nothing_out(self, base, data, tmp_path, monkeypatch) -> None:
         run = tmp_path / "run"
 
-        class Spoiler(TrainerCallback):
+        class Spoiler(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
             def on_optimizer_step(self, args, state, control, model=None, **_) -> None:
                 if state.global_step == 3:
                     with torch.no_grad():
