@@ -96,7 +96,7 @@ STEPS = {
     },
 }
 STEPS["tiny"] = STEPS["small"]
-ROUNDS = {"tiny": 2, "small": 3, "medium": 2}
+ROUNDS = {"tiny": 2, "small": 1, "medium": 1}
 QUICK = (Variant.CLASSIC, Variant.TRL_TUNED, Variant.TRL_DEFAULTS, Variant.PERSONABLE, Variant.PERSONABLE_LORA)
 COMPARED = {
     "vs_classic": Variant.CLASSIC,
@@ -163,7 +163,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=[*SHAPES, "both"], default="both")
-    parser.add_argument("--rounds", type=int, help="3 for the small shape and 2 for the medium one by default")
+    parser.add_argument("--rounds", type=int, help="1 by default")
     parser.add_argument("--variants", nargs="+", type=Variant, choices=list(Variant), metavar="VARIANT")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--data", type=Path, default=corpora() / TRAINING_FILE, help="dialogues to learn")
