@@ -42,7 +42,7 @@ from fine_tuning.material import (
     read_some,
     write_material,
 )
-from fine_tuning.processes import SKIPPED, cores, measure, runnable
+from fine_tuning.processes import SKIPPED, command, cores, measure, runnable
 from personable.base import load_tokenizer
 from personable.provenance import hardware, versions
 
@@ -149,7 +149,7 @@ def _write_dialogues(folder: Path, given: argparse.Namespace) -> int:
 def _found(
     given: argparse.Namespace, marks: tuple[float, ...], curves: dict[str, Any], skipped: dict[str, str]
 ) -> dict[str, Any]:
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(given).items()}
+    settings = {key: value.name if isinstance(value, Path) else value for key, value in vars(given).items()}
     ours = Variant.PERSONABLE.value
     below = {
         name: all(
@@ -161,7 +161,7 @@ def _found(
     }
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "command": " ".join(["python", "benchmarks/quality_per_minute.py", *sys.argv[1:]]),
+        "command": command(),
         "settings": settings | {"variants": [variant.value for variant in given.variants]},
         "threads": cores(),
         "hardware": hardware(),

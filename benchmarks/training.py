@@ -67,7 +67,7 @@ from fine_tuning.operations import (
     matmul_rate,
     needed_per_learnt_token,
 )
-from fine_tuning.processes import SKIPPED, cores, measure, runnable
+from fine_tuning.processes import SKIPPED, command, cores, measure, runnable
 from personable.base import load_tokenizer
 from personable.dialogue import Dialogue
 from personable.encoding import EncodedDialogue
@@ -141,7 +141,7 @@ def main() -> None:
     shapes = ["small"] if given.quick else ["small", "medium"] if given.shape == "both" else [given.shape]
     found: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "command": " ".join(["python", "benchmarks/training.py", *sys.argv[1:]]),
+        "command": command(),
         "data": given.data.name,
         "device": given.device,
         "threads": cores(),

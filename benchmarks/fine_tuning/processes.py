@@ -26,6 +26,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def command() -> str:
+    """The command line that runs, with file names in place of whole local paths: results are there for others."""
+    given = [Path(each).name if Path(each).is_absolute() else each for each in sys.argv[1:]]
+    return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *given])
+
+
 def runnable(variants: list[Variant]) -> list[Variant]:
     """Those whose environment is there."""
     return [variant for variant in variants if not variant.needs_peers or _has_trl()]

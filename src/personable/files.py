@@ -1,8 +1,15 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and what tells whether they still are."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+
+
+def sha256_of(file: Path) -> str:
+    """The SHA-256 of a file's content as hex digits. Raises OSError."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_whole(file: Path, text: str) -> Path:

@@ -24,6 +24,7 @@ from personable.corpus.places import Place
 from personable.corpus.reading import files_of
 from personable.dialogue import Dialogue
 from personable.errors import BadRecord, DataError
+from personable.files import sha256_of
 from personable.training import kept
 from personable.training.workers import mapped
 
@@ -102,7 +103,7 @@ def code_of(*modules: ModuleType) -> str:
 def _key(source: Source, files: Iterable[Path], split: str | None) -> str | None:
     """None where the content is not known before it is read."""
     try:
-        contents = [_sha256(file) for file in files]
+        contents = [sha256_of(file) for file in files]
     except OSError:  # reading says better what is wrong
         return None
     if not contents:
@@ -112,11 +113,6 @@ def _key(source: Source, files: Iterable[Path], split: str | None) -> str | None
 
 def _digest(values: list[Any]) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _write(source: Source, files: tuple[Path, ...], folder: Path) -> dict[str, Any]:

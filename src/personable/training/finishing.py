@@ -14,7 +14,7 @@ from accelerate.utils import DistributedType
 from personable.base import UNFINISHED, Base, load_base, quiet_transformers
 from personable.provenance import hardware, peak_memory_bytes, versions
 from personable.training.adapting import prepare
-from personable.training.folder import CHECKPOINTS, RECORD, read_marker
+from personable.training.folder import CHECKPOINTS, RECORD, read_marker, step_of
 from personable.training.layout import Layout
 from personable.training.parts import Parts
 from personable.training.plot import draw_loss
@@ -29,7 +29,7 @@ def kept_step(trainer: ReplyTrainer) -> int:
     """The optimiser step whose weights the trainer holds now that it has ended."""
     best = trainer.state.best_model_checkpoint
     if trainer.args.load_best_model_at_end and best:
-        return int(Path(best).name.rpartition("-")[2])
+        return step_of(Path(best))
     return int(trainer.state.global_step)
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer import PREFIX_CHECKPOINT_DIR, TRAINER_STATE_NAME
 
 from personable import smollm2
 from personable.base import UNFINISHED, is_local
@@ -28,7 +28,8 @@ CHECKPOINTS = "checkpoints"
 
 # What a run folder may hold. `--overwrite` deletes a folder that holds nothing else.
 _OURS = re.compile(
-    r"unfinished\.json(\.new)?|training\.lock|training\.json|metrics\.jsonl|loss\.png|recipe\.yaml|tensorboard|checkpoints|\.writing"
+    r"unfinished\.json(\.new)?|training\.lock|training\.json|metrics\.jsonl|loss\.png|recipe\.yaml|tensorboard"
+    r"|checkpoints|\.writing"
     r"|config\.json|generation_config\.json|model.*\.safetensors|model\.safetensors\.index\.json|chat_template\.jinja"
     r"|tokenizer.*|vocab\..*|merges\.txt|special_tokens_map\.json|added_tokens\.json|spiece\.model"
     r"|evaluation.*|README\.md|LICENSE.*|export.*|.*\.gguf|(.*\.)?Modelfile"
@@ -127,14 +128,14 @@ def _newest_whole(checkpoints: Path) -> Path | None:
 
     Raises TrainingStopped where there are checkpoints and none can be used.
     """
-    found = {step_of(path): path for path in checkpoints.glob("checkpoint-*") if path.name[11:].isdecimal()}
+    found = _by_step(checkpoints)
     problems = []
     for _, checkpoint in sorted(found.items(), reverse=True):
         if problem := damage(checkpoint):
             problems.append(f"{checkpoint.name} {problem}")
             log.warning("%s cannot be used (%s); trying the one before", checkpoint, problem)
             continue
-        best = found.get(_state(checkpoint).get("best_global_step") or 0, checkpoint)
+        best = found.get(state_of(checkpoint).get("best_global_step") or 0, checkpoint)
         if best != checkpoint and (problem := damage(best)):
             log.warning(
                 "%s, the best so far, cannot be used (%s); the best is chosen among those to come", best, problem
@@ -148,7 +149,13 @@ def _newest_whole(checkpoints: Path) -> Path | None:
     return None
 
 
-def _state(checkpoint: Path) -> dict[str, Any]:
+def _by_step(checkpoints: Path) -> dict[int, Path]:
+    named = checkpoints.glob(f"{PREFIX_CHECKPOINT_DIR}-*")
+    return {step_of(path): path for path in named if path.name.rpartition("-")[2].isdecimal()}
+
+
+def state_of(checkpoint: Path) -> dict[str, Any]:
+    """What Trainer noted in a checkpoint that is whole."""
     state: dict[str, Any] = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
     return state
 
@@ -187,9 +194,8 @@ def start_run(recipe: Recipe, data: list[str], checkpoint: Path | None, *, steps
 
 def _clear_unusable(checkpoint: Path) -> None:
     """Deletes checkpoints after the one gone on from, a damaged best one, and what a killed process had begun."""
-    best = _state(checkpoint).get("best_global_step")
-    for other in checkpoint.parent.glob("checkpoint-*"):
-        step = step_of(other) if other.name[11:].isdecimal() else 0
+    best = state_of(checkpoint).get("best_global_step")
+    for step, other in _by_step(checkpoint.parent).items():
         if step > step_of(checkpoint) or (step == best and other != checkpoint and damage(other)):
             shutil.rmtree(other)
     remove_leftovers(checkpoint.parent)

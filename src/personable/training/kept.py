@@ -7,7 +7,6 @@ time. What no run has used for 30 days is deleted when something new is kept.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import logging
 import os
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from personable.errors import DataError
+from personable.files import sha256_of
 from personable.smollm2 import cache_folder
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Folder:
         """What is wrong with a file, None where all are as they were written. Reads every byte."""
         for name, expected in self.about["files"].items():
             try:
-                found = _sha256(self.path / name)
+                found = sha256_of(self.path / name)
             except OSError as error:
                 return f"{name}: {error.strerror}"
             if found != expected:
@@ -182,7 +182,7 @@ def _made(path: Path, make: Make) -> dict[str, Any]:
     about = make(path)
     size = sum(file.stat().st_size for file in path.iterdir())
     log.info("%d dialogues prepared in %.1f s, %.1f MB", about["dialogues"], time.monotonic() - started, size / 1e6)
-    about["files"] = {file.name: _sha256(file) for file in sorted(path.iterdir())}
+    about["files"] = {file.name: sha256_of(file) for file in sorted(path.iterdir())}
     (path / _ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
     path.chmod(0o755)  # as any other folder; that of a temporary one is for its owner alone
     return about
@@ -196,8 +196,3 @@ def _delete_unused() -> None:
         with suppress(OSError):
             if now - last_used.stat().st_mtime > 86400 * (_DAYS_MAKING if making else DAYS_KEPT):
                 shutil.rmtree(folder)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

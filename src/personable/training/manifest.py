@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pickle
@@ -13,6 +12,8 @@ from typing import Any
 
 import torch
 from transformers.trainer import TRAINER_STATE_NAME
+
+from personable.files import sha256_of
 
 MANIFEST = "manifest.json"
 """In a checkpoint: name -> bytes and sha256 of every other file, also in folders, sorted by name."""
@@ -60,7 +61,7 @@ def damage(folder: Path) -> str | None:
             return f"damaged: {name} is missing"
         if file.stat().st_size != size:
             return f"damaged: {name} has {file.stat().st_size} bytes in place of {size}"
-        if _measured(file)["sha256"] != checksum:
+        if sha256_of(file) != checksum:
             return f"damaged: {name}"
     if problem := _unsafe(folder):
         return problem
@@ -93,8 +94,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _measured(file: Path) -> dict[str, Any]:
-    with file.open("rb") as stream:
-        return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+    return {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
 
 
 def _is_state(file: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.integrations import TensorBoardCallback
-from transformers.trainer import TRAINER_STATE_NAME
 
 from personable.base import UNFINISHED, Base, load_base, quiet_transformers
 from personable.encoding import Budget
@@ -32,7 +30,7 @@ from personable.training.adapting import prepare
 from personable.training.arguments import training_arguments
 from personable.training.data import RowDataset
 from personable.training.finishing import evaluated, finish, kept_step
-from personable.training.folder import check_same_steps, open_run, start_run, step_of
+from personable.training.folder import check_same_steps, open_run, start_run, state_of, step_of
 from personable.training.layout import Layout
 from personable.training.lock import locked
 from personable.training.parts import Parts, read_parts
@@ -189,13 +187,6 @@ def _rows(
         batch = arguments.eval_batch_size * processes
     held_out = plan_rows(parts.validation.lengths, row_tokens, packed=packed, batch_rows=batch)
     check_shared(held_out, batch, processes, "validation")
-    log.info(
-        "%d dialogues in %d rows of %d tokens, %.1f %% filled",
-        len(parts.train),
-        len(plan),
-        row_tokens,
-        100 * plan.fill(row_tokens),
-    )
     return (
         RowDataset(parts.train, plan, layout, seed=seed, shuffle_persona=recipe.encoding.shuffle_persona),
         RowDataset(parts.validation, held_out, layout, seed=seed, shuffle_persona=False),
@@ -228,8 +219,9 @@ def _trainer(
 
 def _restore_patience(trainer: ReplyTrainer, checkpoint: Path) -> None:
     """Evaluations without improvement before the interruption count on; Trainer would start again from none."""
-    state = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
-    stored = state.get("stateful_callbacks", {}).get(EarlyStoppingCallback.__name__, {}).get("attributes", {})
+    stored = (
+        state_of(checkpoint).get("stateful_callbacks", {}).get(EarlyStoppingCallback.__name__, {}).get("attributes", {})
+    )
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, EarlyStoppingCallback):
             callback.early_stopping_patience_counter = stored.get("early_stopping_patience_counter", 0)
