@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from personable.base import load_base
@@ -14,9 +17,11 @@ from personable.dialogue import Dialogue, Persona, Speaker
 from personable.encoding import Budget
 from personable.encoding.batches import Collator, pad_id_of
 from personable.encoding.likelihood import reply_surprise
-from personable.training import Recipe, make_recipe
+from personable.errors import Interrupted
+from personable.training import Recipe, make_recipe, train
 from personable.training.layout import Layout
 from personable.training.prepared import prepared_of
+from personable.training.record import MetricsFile
 
 FACTS = ["i am ada.", "i keep bees.", "i have a dog.", "the sea is calm.", "i teach italian."]
 SAID = [
@@ -106,3 +111,40 @@ def measured(run: Path, data: Path) -> float:
     prepared = prepared_of(dialogues, Layout(base.tokenizer, Budget(base.context_tokens, 64)))
     collate = Collator(pad_id_of(base.tokenizer))
     return reply_surprise(base.model, [collate([prepared.encoded(place)]) for place in range(len(prepared))]).perplexity
+
+
+BY_EPOCH = {"eval_strategy": "epoch", "save_strategy": "epoch", "eval_steps": None, "save_steps": 500}
+
+
+def uneven_recipe(base: Path, data: Path, run: Path, **training: Any) -> Recipe:
+    """Two micro-batches a step, two steps an epoch, losses logged every third step: nothing ends where another does."""
+    uneven = {"max_steps": 7, "gradient_accumulation_steps": 2, "per_device_train_batch_size": 1, "logging_steps": 3}
+    return small_recipe(base, data, run, also={"dropout": 0.1}, **{**uneven, **training})
+
+
+def checkpoints(run: Path) -> list[str]:
+    """Names of what is in the folder of checkpoints."""
+    return sorted(path.name for path in (run / "checkpoints").iterdir())
+
+
+def signalled(
+    settings: Recipe, event: str, *, step: int, signum: int = signal.SIGTERM, resume: bool = False
+) -> Interrupted:
+    """Trains and sends this process a signal when something happens for the first time after so many steps."""
+    sent: list[int] = []
+
+    def send(_self: Any, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == step and not sent:
+            sent.append(signum)
+            os.kill(os.getpid(), signum)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(MetricsFile, event, send)
+        with pytest.raises(Interrupted) as caught:
+            train(settings, resume=resume)
+    return caught.value
+
+
+def story(run: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl without times."""
+    return [{key: row[key] for key in row if "second" not in key} for row in rows(run, "step")]

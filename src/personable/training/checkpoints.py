@@ -36,10 +36,10 @@ class SafeCheckpoints(Trainer):  # type: ignore[misc]  # transformers ships no t
 
     control: Any
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, stop: StopSignals, **kwargs: Any) -> None:
+        """stop: asked after every optimiser step whether to save and leave."""
         super().__init__(*args, **kwargs)
-        self.stop = StopSignals(Path(self.args.output_dir).parent)
-        """Asked after every optimiser step whether to save and leave."""
+        self.stop = stop
         self._staging: Path | None = None
         self._saved_step = -1
         self._epoch_ending = -1

@@ -128,8 +128,7 @@ def _train(
             _tensorboard(recipe.run, checkpoint, writes=processes.is_main_process) as boards,
         ):
             collator = RowCollator(pad_id_of(base.tokenizer), packed)
-            trainer = _trainer(model, arguments, recipe, collator, train_set, validation_set)
-            trainer.stop = stop
+            trainer = _trainer(model, arguments, recipe, collator, train_set, validation_set, stop)
             if checkpoint:
                 _restore_patience(trainer, checkpoint)
             for callback in (record, screen, *boards, *callbacks):
@@ -200,6 +199,7 @@ def _trainer(
     collator: RowCollator,
     train_set: RowDataset,
     validation_set: RowDataset,
+    stop: StopSignals,
 ) -> ReplyTrainer:
     callbacks: list[Any] = []
     if recipe.early_stopping_patience and arguments.load_best_model_at_end:
@@ -211,6 +211,7 @@ def _trainer(
         train_dataset=train_set,
         eval_dataset=validation_set,
         callbacks=callbacks,
+        stop=stop,
     )
     for shown_twice in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(shown_twice)
